@@ -1,0 +1,155 @@
+// Package desired computes what should be from what users wrote: a Service and its
+// pods become listeners and targets. Pure: no clients, no clock, no order of
+// effects, only the wanted end.
+package desired
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// Annotations we read on Services; the names are TKE's (457/51258) unless they
+// begin with clb-direct.io.
+const (
+	DirectAccess      = "service.cloud.tencent.com/direct-access"
+	ExistingLB        = "service.kubernetes.io/tke-existed-lbid"
+	InternalSubnet    = "service.kubernetes.io/qcloud-loadbalancer-internal-subnetid"
+	ServiceConfig     = "service.cloud.tencent.com/tke-service-config"
+	ServiceConfigAuto = "service.cloud.tencent.com/tke-service-config-auto"
+	// Takeover lets us write to a CLB that carries another controller's tags.
+	Takeover = "clb-direct.io/takeover"
+	// Readiness is "live" to let the gate follow the CLB's health after it was
+	// first met; the default, "sticky", is TKE's behaviour.
+	Readiness = "clb-direct.io/readiness"
+)
+
+// Annotations we write on Services.
+const (
+	// LoadBalancerID is output only: which CLB the Service uses.
+	LoadBalancerID = "service.kubernetes.io/loadbalance-id"
+	// ClientToken makes CreateLoadBalancer idempotent across crashes.
+	ClientToken = "service.cloud.tencent.com/client-token"
+	// Refused records what the CLB refused for good, so that readiness needn't
+	// guess: a JSON object from "PROTOCOL/port" to a code.
+	Refused = "clb-direct.io/refused"
+)
+
+// Names of ours.
+const (
+	// Finalizer keeps a Service until what it holds on the CLB is released.
+	Finalizer = "clb-direct.io/service"
+	// Class is the loadBalancerClass that makes a Service ours under CLAIM=class.
+	Class = "clb-direct.io/clb"
+)
+
+// ClaimMode says whose Services are ours.
+type ClaimMode string
+
+// The modes.
+const (
+	// ByClass claims Services with our loadBalancerClass and direct access on.
+	// Safe beside TKE's own controller, which leaves foreign classes alone.
+	ByClass ClaimMode = "class"
+	// ByAnnotation claims every LoadBalancer Service with direct access on, as
+	// TKE's document has it. Only where TKE's own controller is off.
+	ByAnnotation ClaimMode = "annotation"
+)
+
+// Network says which pods can be reached directly.
+type Network string
+
+// The networks.
+const (
+	// VPCCNI: the cluster was made with VPC-CNI, every pod has an ENI address.
+	VPCCNI Network = "vpc-cni"
+	// GlobalRouter: pods have ENI addresses only where they ask for one.
+	GlobalRouter Network = "global-router"
+)
+
+// Policy is the configuration that decides what is ours.
+type Policy struct {
+	Cluster string
+	Claim   ClaimMode
+	Network Network
+}
+
+// Problem is something wrong with what a user wrote. Code is TKE's where it has
+// one (457/81004); Field names what to change.
+type Problem struct {
+	Code    string
+	Field   string
+	Message string
+}
+
+// String writes what an Event shows.
+func (p Problem) String() string {
+	s := p.Message
+	if p.Field != "" {
+		s = p.Field + ": " + s
+	}
+	if p.Code != "" {
+		s = p.Code + ": " + s
+	}
+	return s
+}
+
+// Claimed tells whether svc is ours under p, and what is wrong with the
+// annotations that decide it. A Service that is being deleted is never claimed:
+// what it holds is to be released.
+func Claimed(svc *model.Service, p Policy) (bool, *Problem) {
+	if svc.Type != "LoadBalancer" {
+		return false, nil
+	}
+	if p.Claim == ByClass && svc.Class != Class {
+		return false, nil
+	}
+	if p.Claim == ByAnnotation && svc.Class != "" && svc.Class != Class {
+		return false, nil
+	}
+	on, problem := Bool(svc.Annotations, DirectAccess)
+	return on && problem == nil && !svc.Deleting, problem
+}
+
+// Bool reads a boolean annotation; absent is false.
+func Bool(annotations map[string]string, key string) (bool, *Problem) {
+	v, ok := annotations[key]
+	if !ok {
+		return false, nil
+	}
+	switch strings.ToLower(strings.TrimSpace(v)) {
+	case "true":
+		return true, nil
+	case "false", "":
+		return false, nil
+	}
+	return false, &Problem{Code: "E4037", Field: key, Message: fmt.Sprintf("is %q, must be \"true\" or \"false\"", v)}
+}
+
+// Held tells whether svc carries our finalizer: it may hold something on a CLB.
+func Held(svc *model.Service) bool { return slices.Contains(svc.Finalizers, Finalizer) }
+
+// LoadBalancerOf is the CLB that svc uses or will use, "" if that isn't known yet.
+// The user's choice beats what we once wrote, which is output only.
+func LoadBalancerOf(svc *model.Service) string {
+	if id := svc.Annotations[ExistingLB]; id != "" && !svc.Deleting {
+		return id
+	}
+	return svc.Annotations[LoadBalancerID]
+}
+
+// ConfigNameOf is the TkeServiceConfig that svc names, "" if none.
+func ConfigNameOf(svc *model.Service) string {
+	if name := svc.Annotations[ServiceConfig]; name != "" {
+		return name
+	}
+	if auto, _ := Bool(svc.Annotations, ServiceConfigAuto); auto {
+		return svc.Name + AutoConfigSuffix
+	}
+	return ""
+}
+
+// AutoConfigSuffix ends the name of a TkeServiceConfig made by tke-service-config-auto.
+const AutoConfigSuffix = "-auto-service-config"

@@ -1,0 +1,251 @@
+// Package event is the door of every function: whatever the platform hands over
+// becomes a Request, and what a pass has to say becomes a Reply, both CloudEvents
+// 1.0. Below this package nobody sees raw JSON.
+//
+// An event only says where to look. The receiver reads the truth from Kubernetes
+// and the CLB; a field here may let it skip useless work, never decide anything.
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/clb-direct/clb-direct/shared/fault"
+)
+
+// Function names one of the functions.
+type Function string
+
+// The functions an event can be for.
+const (
+	Frontend  Function = "frontend"
+	Backends  Function = "backends"
+	Readiness Function = "readiness"
+)
+
+// Functions are all of them, in the order in which they act on a new Service.
+var Functions = []Function{Frontend, Backends, Readiness}
+
+const (
+	typePrefix = "io.clb-direct."
+	syncSuffix = ".sync"
+	// TypeReply is the CloudEvents type of every answer.
+	TypeReply = "io.clb-direct.reply"
+	// ContentType is the media type of one structured-mode CloudEvent.
+	ContentType = "application/cloudevents+json"
+	// BatchContentType is the media type of a batch of them.
+	BatchContentType = "application/cloudevents-batch+json"
+	// MaxBytes is the largest event we send: intermediaries must forward 64 KiB
+	// (CloudEvents 1.0, size limits).
+	MaxBytes = 64 << 10
+	// MaxPods is how many pods one event may name; with more the sender says All.
+	MaxPods = 100
+	// MaxServices is how many Services one event may name.
+	MaxServices = 300
+	// MaxReadinessCLBs is how many CLBs one readiness event may name: what one
+	// DescribeTargetHealth call takes (CLB API, DescribeTargetHealth).
+	MaxReadinessCLBs = 30
+)
+
+// Type is the CloudEvents type of a request for f.
+func Type(f Function) string { return typePrefix + string(f) + syncSuffix }
+
+// Source is the CloudEvents source of everything a cluster sends.
+func Source(cluster string) string { return "/clusters/" + cluster }
+
+// Ref names an object.
+type Ref struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// String writes namespace/name.
+func (r Ref) String() string { return r.Namespace + "/" + r.Name }
+
+// Pod names a pod that changed, with what lets a pass find the targets of one
+// that is already gone.
+type Pod struct {
+	Namespace       string `json:"namespace"`
+	Name            string `json:"name"`
+	UID             string `json:"uid"`
+	IP              string `json:"ip,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+}
+
+// Sync is the data of a request: look here.
+type Sync struct {
+	// Cluster is the sender's cluster id; a function serves exactly one.
+	Cluster string `json:"cluster"`
+	// LoadBalancers are the CLB ids of the partition: one (or none yet) for
+	// frontend and backends, up to MaxReadinessCLBs for readiness.
+	LoadBalancers []string `json:"loadBalancers,omitempty"`
+	// Services are the Services whose CLB the partition is about.
+	Services []Ref `json:"services,omitempty"`
+	// Namespaces asks readiness for the gated pods of these namespaces that
+	// nothing selects.
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Pods are the pods that changed. With All they are not a limit.
+	Pods []Pod `json:"pods,omitempty"`
+	// All asks for a pass over everything the Services select.
+	All bool `json:"all,omitempty"`
+	// ResourceVersion is the newest version the sender has seen: a list must be
+	// at least that new.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+	// Grant is how many CLB API calls a second this event's pass may make, by
+	// action; "*" stands for every action not named.
+	Grant map[string]float64 `json:"grant,omitempty"`
+	// Attempt identifies this delivery; it is what holds a CLB's Lease.
+	Attempt string `json:"attempt"`
+	// Ended are earlier attempts which the platform says are over (timeout, out
+	// of memory, exit): their Lease may be taken at once.
+	Ended []string `json:"ended,omitempty"`
+}
+
+// Request is one decoded event for a function.
+type Request struct {
+	ID        string
+	Function  Function
+	Source    string
+	Partition string
+	Sequence  string
+	Sync      Sync
+}
+
+// Wake asks the sender to send a partition of a function, with what is known.
+type Wake struct {
+	Function Function `json:"function"`
+	Sync     Sync     `json:"sync"`
+}
+
+// Failure says why a pass did not do (all of) its work.
+type Failure struct {
+	Kind    fault.Kind `json:"kind"`
+	Field   string     `json:"field,omitempty"`
+	Code    string     `json:"code,omitempty"`
+	Message string     `json:"message"`
+}
+
+// Reply is what a pass answers: what is left to do.
+type Reply struct {
+	// Continue asks for the same event again at once: the pass handed over
+	// before it was through.
+	Continue bool `json:"continue,omitempty"`
+	// RequeueAfterMillis asks for the same event again after so many
+	// milliseconds; 0 means that nothing is left to do.
+	RequeueAfterMillis int64 `json:"requeueAfterMillis,omitempty"`
+	// Pending is how many pods still wait for their gate.
+	Pending int `json:"pending,omitempty"`
+	// PendingPods are those of the pods named that wait; when asked again, only
+	// they need a look.
+	PendingPods []Pod `json:"pendingPods,omitempty"`
+	// Wake are other partitions that now have something to do.
+	Wake []Wake `json:"wake,omitempty"`
+	// Failure is set when something failed. Invalid and Permanent ones are parked
+	// by the sender until the object changes, all others come again.
+	Failure *Failure `json:"failure,omitempty"`
+	// Calls counts the CLB API calls made, by action.
+	Calls map[string]int `json:"calls,omitempty"`
+	// Writes counts what was changed: objects patched, targets bound and so on.
+	Writes map[string]int `json:"writes,omitempty"`
+}
+
+// RequeueAfter asks to be called again no later than d from now; the soonest wins.
+func (r *Reply) RequeueAfter(d time.Duration) {
+	ms := max(d.Milliseconds(), 1)
+	if r.RequeueAfterMillis == 0 || ms < r.RequeueAfterMillis {
+		r.RequeueAfterMillis = ms
+	}
+}
+
+// Fail records err as the reply's failure; the first one recorded is kept, as
+// what comes after usually follows from it.
+func (r *Reply) Fail(err error) {
+	if err == nil || r.Failure != nil {
+		return
+	}
+	f := &Failure{Kind: fault.KindOf(err), Message: err.Error()}
+	var e *fault.Error
+	if errors.As(err, &e) {
+		f.Field, f.Code = e.Field, e.Code
+	}
+	r.Failure = f
+	if d := fault.RetryAfter(err); d > 0 {
+		r.RequeueAfter(d)
+	}
+}
+
+// Encode makes the CloudEvent of a request. The id is deterministic in what the
+// caller puts into it, so that a receiver can tell a repetition.
+func (r Request) Encode(now time.Time) (event.Event, error) {
+	e := event.New(event.CloudEventsVersionV1)
+	e.SetID(r.ID)
+	e.SetType(Type(r.Function))
+	e.SetSource(r.Source)
+	e.SetTime(now)
+	if r.Partition != "" {
+		e.SetExtension("partitionkey", r.Partition)
+	}
+	if r.Sequence != "" {
+		e.SetExtension("sequence", r.Sequence)
+	}
+	if err := e.SetData(event.ApplicationJSON, r.Sync); err != nil {
+		return e, fmt.Errorf("encoding event data: %w", err)
+	}
+	return e, e.Validate()
+}
+
+// Encode makes the CloudEvent that answers the request with the given id.
+func (r Reply) Encode(requestID, source string, now time.Time) (event.Event, error) {
+	e := event.New(event.CloudEventsVersionV1)
+	e.SetID(requestID + "/reply")
+	e.SetType(TypeReply)
+	e.SetSource(source)
+	e.SetTime(now)
+	if err := e.SetData(event.ApplicationJSON, r); err != nil {
+		return e, fmt.Errorf("encoding reply data: %w", err)
+	}
+	return e, e.Validate()
+}
+
+// ParseReplies reads what a function answered: one reply event or an array.
+func ParseReplies(body []byte) ([]Reply, error) {
+	events, err := parseEvents(body)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Reply, 0, len(events))
+	for _, e := range events {
+		if e.Type() != TypeReply {
+			return nil, fault.Invalidf("type", "%q is not %q", e.Type(), TypeReply)
+		}
+		var r Reply
+		if err := json.Unmarshal(e.Data(), &r); err != nil {
+			return nil, fault.Invalidf("data", "%w", err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// functionOf reads the function out of a request's CloudEvents type.
+func functionOf(t string) (Function, bool) {
+	rest, ok := strings.CutPrefix(t, typePrefix)
+	if !ok {
+		return "", false
+	}
+	rest, ok = strings.CutSuffix(rest, syncSuffix)
+	if !ok {
+		return "", false
+	}
+	for _, f := range Functions {
+		if string(f) == rest {
+			return f, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,142 @@
+// Package model holds the nouns of clb-direct: what a Service, a pod and a load
+// balancer are to us. Plain data, no clients, no clock: everything that plans
+// works on these alone.
+package model
+
+import "time"
+
+// GateType is the pod condition that TKE's readiness gate waits for. One per pod,
+// whatever selects it (observed on TKE pods).
+const GateType = "cloud.tencent.com/load-balancer-backendgroup-ready"
+
+// Ref names a namespaced object.
+type Ref struct {
+	Namespace, Name string
+}
+
+// String writes namespace/name.
+func (r Ref) String() string { return r.Namespace + "/" + r.Name }
+
+// Protocol is a transport or application protocol of a Service port or listener,
+// in the CLB API's spelling.
+type Protocol string
+
+// The layer-4 protocols of a Service.
+const (
+	TCP Protocol = "TCP"
+	UDP Protocol = "UDP"
+)
+
+// Pod is what a pass needs of a Kubernetes pod.
+type Pod struct {
+	Namespace, Name, UID string
+	ResourceVersion      string
+	Labels               map[string]string
+	Annotations          map[string]string
+	NodeName             string
+	HostNetwork          bool
+	// DirectResource: a container asks for an ENI or ENI address of its own.
+	DirectResource bool
+	// Phase is Pending, Running, Succeeded, Failed or Unknown.
+	Phase string
+	IP    string
+	// Created is the object's creation, Started status.startTime (zero until the
+	// kubelet has seen the pod).
+	Created, Started time.Time
+	// Deleting: deletionTimestamp is set.
+	Deleting bool
+	// AllTerminated: there are container statuses and every container has ended
+	// for good or is ending with the pod.
+	AllTerminated        bool
+	ContainersReady      bool
+	ContainersReadySince time.Time
+	// SandboxSince is when the present sandbox became ready, zero where the
+	// kubelet doesn't say (condition PodReadyToStartContainers).
+	SandboxSince time.Time
+	// Gated: the pod waits for GateType.
+	Gated bool
+	// Gate is the condition as it stands, nil when nobody wrote it.
+	Gate *Condition
+	// Ports are the containers' declared ports, for named target ports.
+	Ports []ContainerPort
+}
+
+// Ref names the pod.
+func (p *Pod) Ref() Ref { return Ref{p.Namespace, p.Name} }
+
+// Terminal tells whether the pod has ended for good: its address may already be
+// somebody else's.
+func (p *Pod) Terminal() bool { return p.Phase == "Succeeded" || p.Phase == "Failed" }
+
+// Condition is a pod condition.
+type Condition struct {
+	Status          bool
+	Reason, Message string
+	Since           time.Time
+}
+
+// ContainerPort is a declared port of a container.
+type ContainerPort struct {
+	Name     string
+	Port     int
+	Protocol Protocol
+}
+
+// Service is what a pass needs of a Kubernetes Service.
+type Service struct {
+	Namespace, Name, UID string
+	ResourceVersion      string
+	Created              time.Time
+	Deleting             bool
+	// Finalizers as on the object; FinalizerName is ours.
+	Finalizers  []string
+	Annotations map[string]string
+	Type        string
+	// Class is spec.loadBalancerClass, "" when unset.
+	Class    string
+	Selector map[string]string
+	Ports    []ServicePort
+	// Addresses are the IPs and hostnames in status.loadBalancer.
+	Addresses []string
+}
+
+// Ref names the Service.
+func (s *Service) Ref() Ref { return Ref{s.Namespace, s.Name} }
+
+// Selects tells whether the Service's selector matches labels. An empty selector
+// selects nothing, as in Kubernetes.
+func (s *Service) Selects(namespace string, labels map[string]string) bool {
+	if len(s.Selector) == 0 || namespace != s.Namespace {
+		return false
+	}
+	for k, v := range s.Selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// ServicePort is one port of a Service.
+type ServicePort struct {
+	Name     string
+	Protocol Protocol
+	Port     int
+	// TargetName is set for a named target port, else TargetPort is the number.
+	TargetName string
+	TargetPort int
+}
+
+// Resolve finds the port number that sp means in pod p. A name is looked for
+// among the declared ports of the same protocol; ok is false when p has none.
+func (sp ServicePort) Resolve(p *Pod) (port int, ok bool) {
+	if sp.TargetName == "" {
+		return sp.TargetPort, true
+	}
+	for _, c := range p.Ports {
+		if c.Name == sp.TargetName && c.Protocol == sp.Protocol {
+			return c.Port, true
+		}
+	}
+	return 0, false
+}
