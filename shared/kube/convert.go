@@ -4,7 +4,6 @@
 package kube
 
 import (
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -228,4 +227,3 @@ func LatestResourceVersion(a, b string) string {
 	}
 	return b
 }
-

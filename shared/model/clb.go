@@ -132,3 +132,65 @@ const (
 	DefaultWeight = 10
 	MaxWeight     = 100
 )
+
+// Wanted is a target as it should be. It carries what a plan needs to know of the
+// pod behind it.
+type Wanted struct {
+	// Target, with Tag the pod's UID.
+	Target
+	// Bind: may be bound newly. A pod that is going keeps its target but never
+	// gets one.
+	Bind bool
+	// Pod is the pod it is for, Started its status.startTime.
+	Pod     Ref
+	Started time.Time
+}
+
+// Settings are wanted attributes of a listener; nil leaves an attribute as it is
+// (TkeServiceConfig: "undeclared attributes are untouched", 457/45490).
+type Settings struct {
+	HealthEnabled                             *bool
+	Interval, Timeout, HealthNum, UnhealthNum *int
+	// SessionExpire in seconds, 0 switches session persistence off.
+	SessionExpire *int
+	Scheduler     *string
+}
+
+// Apply lays s over l and tells whether that changed anything.
+func (s Settings) Apply(l Listener) (Listener, bool) {
+	out := l
+	set(&out.HealthCheck.Enabled, s.HealthEnabled)
+	set(&out.HealthCheck.Interval, s.Interval)
+	set(&out.HealthCheck.Timeout, s.Timeout)
+	set(&out.HealthCheck.HealthNum, s.HealthNum)
+	set(&out.HealthCheck.UnhealthNum, s.UnhealthNum)
+	set(&out.SessionExpire, s.SessionExpire)
+	set(&out.Scheduler, s.Scheduler)
+	return out, out != l
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// WantedListener is a listener as it should be, and whose it is.
+type WantedListener struct {
+	// Name is what marks it as ours, see package desired.
+	Name     string
+	Protocol Protocol
+	Port     int
+	Settings Settings
+	// Owner is the Service it is for, Service the port of it.
+	Owner       Ref
+	OwnerUID    string
+	Created     time.Time
+	ServicePort ServicePort
+}
+
+// PortClash tells whether two protocols can't share a port number of one CLB: all
+// that run over TCP exclude each other, and all that run over UDP.
+func PortClash(a, b Protocol) bool { return a.overUDP() == b.overUDP() }
+
+func (p Protocol) overUDP() bool { return p == UDP || p == "QUIC" }

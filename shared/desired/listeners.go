@@ -1,0 +1,135 @@
+package desired
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// namePrefix begins every listener name of ours. Listener names are 1 to 80
+// letters, digits, - and _ (CLB API, CreateListener): prefix, cluster id, UID,
+// protocol and port stay below that for cluster ids up to MaxClusterID.
+const namePrefix = "clb-direct"
+
+// MaxClusterID is the longest cluster id that fits into a listener's name.
+const MaxClusterID = 20
+
+// ListenerName names the listener of one port of the object with the given UID.
+// The name is the ownership mark: cluster, owner, protocol and port.
+func ListenerName(cluster, uid string, protocol model.Protocol, port int) string {
+	return strings.Join([]string{namePrefix, cluster, uid, string(protocol), strconv.Itoa(port)}, "_")
+}
+
+// Ownership is what a listener's name says.
+type Ownership struct {
+	Cluster, UID string
+	Protocol     model.Protocol
+	Port         int
+}
+
+// OwnerOf reads a listener's name; ok is false for everybody else's.
+func OwnerOf(name string) (o Ownership, ok bool) {
+	parts := strings.Split(name, "_")
+	if len(parts) != 5 || parts[0] != namePrefix {
+		return o, false
+	}
+	port, err := strconv.Atoi(parts[4])
+	if err != nil {
+		return o, false
+	}
+	return Ownership{Cluster: parts[1], UID: parts[2], Protocol: model.Protocol(parts[3]), Port: port}, true
+}
+
+// Listeners are the listeners that svc wants, one per port, and what is wrong
+// with the ports that get none. cfg may be nil.
+func Listeners(svc *model.Service, cfg *Config, p Policy) (wanted []model.WantedListener, problems []Problem) {
+	for i, sp := range svc.Ports {
+		field := fmt.Sprintf("spec.ports[%d]", i)
+		if sp.Protocol != model.TCP && sp.Protocol != model.UDP {
+			problems = append(problems, Problem{Field: field + ".protocol", Message: fmt.Sprintf("is %s, a CLB listener takes TCP or UDP", sp.Protocol)})
+			continue
+		}
+		if sp.Port < 1 || sp.Port > 65535 {
+			problems = append(problems, Problem{Field: field + ".port", Message: fmt.Sprintf("is %d, must be 1 to 65535", sp.Port)})
+			continue
+		}
+		w := model.WantedListener{
+			Name:        ListenerName(p.Cluster, svc.UID, sp.Protocol, sp.Port),
+			Protocol:    sp.Protocol,
+			Port:        sp.Port,
+			Owner:       svc.Ref(),
+			OwnerUID:    svc.UID,
+			Created:     svc.Created,
+			ServicePort: sp,
+		}
+		if cfg != nil {
+			w.Settings = cfg.Listeners[ListenerKey{sp.Protocol, sp.Port}]
+		}
+		wanted = append(wanted, w)
+	}
+	return wanted, problems
+}
+
+// Tags of the CLBs we create: whose they are.
+const (
+	TagCluster = "clb-direct/cluster"
+	TagOwner   = "clb-direct/owner"
+)
+
+// OwnTags are the tags of a CLB made for svc.
+func OwnTags(svc *model.Service, p Policy) map[string]string {
+	return map[string]string{TagCluster: p.Cluster, TagOwner: svc.UID}
+}
+
+// Created tells whether lb was made by us for svc.
+func Created(lb *model.LoadBalancer, svc *model.Service, p Policy) bool {
+	return lb.Tags[TagCluster] == p.Cluster && lb.Tags[TagOwner] == svc.UID
+}
+
+// foreignTags are the marks of TKE's own controllers (457/46370): a CLB that
+// carries one is theirs.
+var foreignTags = []string{"tke-createdBy-flag", "tke-clusterId", "tke-lb-serviceuuid", "tke-lb-ingress-uuid", "tke-lb-serviceId"}
+
+// Usable tells whether svc may use lb as an existing load balancer.
+func Usable(lb *model.LoadBalancer, svc *model.Service, p Policy) *Problem {
+	if over, _ := Bool(svc.Annotations, Takeover); over {
+		return nil
+	}
+	for _, key := range foreignTags {
+		if _, ok := lb.Tags[key]; ok {
+			return &Problem{Code: "E4012", Field: ExistingLB, Message: fmt.Sprintf("%s carries the tag %q of TKE's own controller; annotate %s: \"true\" to take it over", lb.ID, key, Takeover)}
+		}
+	}
+	if owner, ok := lb.Tags[TagOwner]; ok && owner != svc.UID {
+		return &Problem{Code: "E4012", Field: ExistingLB, Message: fmt.Sprintf("%s was created for another Service (%s) and goes with it", lb.ID, owner)}
+	}
+	if cluster, ok := lb.Tags[TagCluster]; ok && cluster != p.Cluster {
+		return &Problem{Code: "E4013", Field: ExistingLB, Message: fmt.Sprintf("%s belongs to cluster %s", lb.ID, cluster)}
+	}
+	return nil
+}
+
+// Direct tells whether pod p can be a backend by its own address, and if not, why.
+func Direct(p *model.Pod, policy Policy) (ok bool, why string) {
+	if p.HostNetwork {
+		return false, "it uses the host's network"
+	}
+	if strings.HasPrefix(p.NodeName, "eklet-") || p.Annotations["tke.cloud.tencent.com/pod-type"] == "eklet" {
+		return true, "" // super nodes give every pod an ENI address
+	}
+	switch network := defaultNetwork(p); {
+	case slices.Contains(directNetworks, network):
+		return true, ""
+	case network != "":
+		return false, fmt.Sprintf("its network is %s, not an ENI", network)
+	}
+	if policy.Network == VPCCNI || p.DirectResource {
+		return true, ""
+	}
+	return false, "it has no ENI: annotate tke.cloud.tencent.com/networks: tke-route-eni and request tke.cloud.tencent.com/eni-ip"
+}
+
+var directNetworks = []string{"tke-route-eni", "tke-direct-eni"}

@@ -1,0 +1,111 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// Listeners is what a plan for the listeners of one CLB is made from.
+type Listeners struct {
+	// Wanted are the listeners of every Service known to use the CLB.
+	Wanted []model.WantedListener
+	// Observed are all listeners that are there, other people's too.
+	Observed []model.Listener
+	// Owns tells whether a listener, by its name, belongs to a Service that this
+	// plan speaks for: only those may be modified or deleted.
+	Owns func(name string) bool
+}
+
+// ListenerChange is a listener as it is and as it should be.
+type ListenerChange struct {
+	Have, Want model.Listener
+}
+
+// Conflict is a wanted listener that can't be had: By is who has the port.
+type Conflict struct {
+	Wanted model.WantedListener
+	// By is the listener that stands there, or will.
+	By string
+	// Foreign: it isn't one of ours.
+	Foreign bool
+}
+
+// ListenerPlan is the outcome. Order: Free, Modify, Create, Delete.
+type ListenerPlan struct {
+	// Free are listeners of ours that must go before one that is wanted can be made.
+	Free   []model.Listener
+	Modify []ListenerChange
+	Create []model.WantedListener
+	// Delete are listeners of ours that nobody wants any more.
+	Delete    []model.Listener
+	Conflicts []Conflict
+	// Have maps the name of each wanted listener that exists to what exists.
+	Have map[string]model.Listener
+}
+
+// Empty tells that nothing is to be changed on the CLB.
+func (p ListenerPlan) Empty() bool {
+	return len(p.Free)+len(p.Modify)+len(p.Create)+len(p.Delete) == 0
+}
+
+// Plan decides by name, which carries cluster, owner, protocol and port. Where two
+// Services want one port the one created first has it, then the lower UID; a
+// listener that isn't ours always keeps its port.
+func (l Listeners) Plan() ListenerPlan {
+	out := ListenerPlan{Have: map[string]model.Listener{}}
+	wanted := slices.Clone(l.Wanted)
+	slices.SortStableFunc(wanted, func(a, b model.WantedListener) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.OwnerUID, b.OwnerUID), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	observed := slices.Clone(l.Observed)
+	slices.SortStableFunc(observed, func(a, b model.Listener) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.ID, b.ID))
+	})
+
+	type slot struct {
+		port int
+		udp  bool
+	}
+	at := func(p model.Protocol, port int) slot { return slot{port, model.PortClash(p, model.UDP)} }
+	taken := map[slot]Conflict{}
+	for _, o := range observed {
+		if !l.Owns(o.Name) {
+			taken[at(o.Protocol, o.Port)] = Conflict{By: o.Name, Foreign: true}
+		}
+	}
+	var granted []model.WantedListener
+	for _, w := range wanted {
+		s := at(w.Protocol, w.Port)
+		if c, ok := taken[s]; ok {
+			c.Wanted = w
+			out.Conflicts = append(out.Conflicts, c)
+			continue
+		}
+		taken[s] = Conflict{By: w.Name}
+		granted = append(granted, w)
+	}
+
+	ours := keep(observed, func(o model.Listener) bool { return l.Owns(o.Name) })
+	both, missing, gone := match(granted, ours, func(w model.WantedListener) string { return w.Name }, func(o model.Listener) string { return o.Name })
+	for _, p := range both {
+		out.Have[p.Want.Name] = p.Have
+		if want, changed := p.Want.Settings.Apply(p.Have); changed {
+			out.Modify = append(out.Modify, ListenerChange{Have: p.Have, Want: want})
+		}
+	}
+	needed := map[slot]bool{}
+	for _, w := range missing {
+		needed[at(w.Protocol, w.Port)] = true
+	}
+	out.Create = missing
+	for _, o := range gone {
+		if needed[at(o.Protocol, o.Port)] {
+			out.Free = append(out.Free, o)
+		} else {
+			out.Delete = append(out.Delete, o)
+		}
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// Kind is what a step does to its targets.
+type Kind string
+
+// The kinds, in the order in which a plan takes them: traffic stops before
+// anything is torn down, and what is torn down for safety goes before what is
+// built. A failed step never blocks an unrelated one.
+const (
+	// Lower sets weights to 0: a drain never waits for anything.
+	Lower Kind = "Lower"
+	// Evict unbinds strangers: targets bound for another pod at an address that
+	// now is this pod's. Until that is done nothing may be bound there.
+	Evict Kind = "Evict"
+	// Adopt writes the pod's UID on a target that was made for it without one.
+	Adopt Kind = "Adopt"
+	// Bind registers targets.
+	Bind Kind = "Bind"
+	// Raise sets weights above 0.
+	Raise Kind = "Raise"
+	// Unbind removes the rest: pods that are gone or no longer selected.
+	Unbind Kind = "Unbind"
+)
+
+// Step is one kind of change to some targets. Targets are as they should be after
+// it (for Evict and Unbind: as they are).
+type Step struct {
+	Kind    Kind
+	Targets []model.Target
+}
+
+// Targets is what a plan for targets is made from.
+type Targets struct {
+	// Places are the listeners and rules of ours that the plan is about: nothing
+	// anywhere else is touched.
+	Places []model.Place
+	// Wanted are the targets as they should be there.
+	Wanted []model.Wanted
+	// Observed are the targets that are there.
+	Observed []model.Target
+	// Only limits the plan to these pods, by UID: their targets, and what stands
+	// in their way. nil means everything at Places.
+	Only map[string]bool
+	// Alive tells which observed targets are Alive; it is asked only about places
+	// where a stranger was found. nil means that nobody looked: then a plan that
+	// would need it says so (NeedHealth) and leaves strangers where they are.
+	Alive func(model.Key) bool
+}
+
+// TargetPlan is the outcome.
+type TargetPlan struct {
+	Steps []Step
+	// NeedHealth: a stranger is in the way; look at the health of these places
+	// and plan again.
+	NeedHealth []model.Place
+}
+
+// Empty tells that nothing is to be done.
+func (p TargetPlan) Empty() bool { return len(p.Steps) == 0 && len(p.NeedHealth) == 0 }
+
+// AdoptAfter is how long after its pod's start a target without a known tag must
+// have been registered to count as made for that pod: the CLB's clock has a
+// resolution of a second, and the clocks of CLB and kubelet differ a little.
+const AdoptAfter = 5 * time.Second
+
+// Plan compares wanted and observed targets:
+//
+//	wanted  observed                              then
+//	yes     no                                    Bind, unless the pod is going
+//	yes     tag is the pod's UID                  Lower or Raise if the weight differs
+//	yes     tag is another UID                    a stranger: Evict, then Bind
+//	yes     tag is no UID, made after pod start   Adopt, and the weight
+//	yes     tag is no UID, older or age unknown   a stranger
+//	no      anything                              Lower, Unbind
+//
+// The last Alive target of a place is never evicted for its tag, because an
+// outage for certain is worse than a doubt: it is adopted instead, and readiness
+// makes up for the doubt by waiting until its health must be the new pod's.
+func (t Targets) Plan() TargetPlan {
+	places := map[model.Place]bool{}
+	for _, p := range t.Places {
+		places[p] = true
+	}
+	wanted := keep(t.Wanted, func(w model.Wanted) bool { return places[w.Place] && (t.Only == nil || t.Only[w.Tag]) })
+	wantedKeys := map[model.Key]bool{}
+	for _, w := range wanted {
+		wantedKeys[w.Key()] = true
+	}
+	observed := keep(t.Observed, func(o model.Target) bool {
+		return places[o.Place] && (t.Only == nil || t.Only[o.Tag] || wantedKeys[o.Key()])
+	})
+	slices.SortFunc(wanted, func(a, b model.Wanted) int { return a.Key().Compare(b.Key()) })
+	slices.SortFunc(observed, func(a, b model.Target) int { return a.Key().Compare(b.Key()) })
+
+	both, missing, gone := match(wanted, observed, func(w model.Wanted) model.Key { return w.Key() }, func(o model.Target) model.Key { return o.Key() })
+
+	var lower, evict, adopt, bind, raise, unbind []model.Target
+	var need []model.Place
+	weigh := func(w model.Wanted, have int) {
+		switch {
+		case w.Weight == have:
+		case w.Weight == 0:
+			lower = append(lower, w.Target)
+		default:
+			raise = append(raise, w.Target)
+		}
+	}
+	var strangers []pair[model.Wanted, model.Target]
+	for _, p := range both {
+		switch {
+		case p.Have.Tag == p.Want.Tag:
+			weigh(p.Want, p.Have.Weight)
+		case !IsUID(p.Have.Tag) && madeFor(p.Have, p.Want):
+			adopt = append(adopt, p.Want.Target)
+			weigh(p.Want, p.Have.Weight)
+		default:
+			strangers = append(strangers, p)
+		}
+	}
+	going := map[model.Key]bool{} // what this plan takes away, for counting who is left
+	for _, p := range strangers {
+		if t.Alive == nil {
+			if !slices.Contains(need, p.Want.Place) {
+				need = append(need, p.Want.Place)
+			}
+			continue
+		}
+		if t.Alive(p.Have.Key()) && t.lastAlive(p.Have, going) {
+			adopt = append(adopt, p.Want.Target)
+			weigh(p.Want, p.Have.Weight)
+			continue
+		}
+		going[p.Have.Key()] = true
+		evict = append(evict, p.Have)
+		if p.Want.Bind {
+			bind = append(bind, p.Want.Target)
+		}
+	}
+	for _, w := range missing {
+		if w.Bind {
+			bind = append(bind, w.Target)
+		}
+	}
+	for _, o := range gone {
+		if o.Weight != 0 {
+			low := o
+			low.Weight = 0
+			lower = append(lower, low)
+		}
+		unbind = append(unbind, o)
+	}
+	// Serving pods first: with quota short they are the ones that must get in.
+	slices.SortStableFunc(bind, func(a, b model.Target) int { return cmp.Compare(min(b.Weight, 1), min(a.Weight, 1)) })
+
+	var out TargetPlan
+	for _, s := range []Step{{Lower, lower}, {Evict, evict}, {Adopt, adopt}, {Bind, bind}, {Raise, raise}, {Unbind, unbind}} {
+		if len(s.Targets) > 0 {
+			out.Steps = append(out.Steps, s)
+		}
+	}
+	out.NeedHealth = need
+	return out
+}
+
+// madeFor tells whether an observed target without a pod's UID must have been
+// registered for the pod that is there now.
+func madeFor(have model.Target, want model.Wanted) bool {
+	return !have.Registered.IsZero() && !want.Started.IsZero() && have.Registered.Sub(want.Started) > AdoptAfter
+}
+
+// lastAlive tells whether no other target of the same place would be Alive and
+// have weight once target and all that is going are gone.
+func (t Targets) lastAlive(target model.Target, going map[model.Key]bool) bool {
+	for _, o := range t.Observed {
+		if o.Place == target.Place && o.Key() != target.Key() && !going[o.Key()] && o.Weight > 0 && t.Alive(o.Key()) {
+			return false
+		}
+	}
+	return true
+}
+
+// IsUID tells whether tag looks like a Kubernetes UID (RFC 4122 text form): then
+// it names a pod. Anything else was written by somebody who doesn't know us.
+func IsUID(tag string) bool {
+	if len(tag) != 36 {
+		return false
+	}
+	for i, c := range []byte(tag) {
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func keep[T any](in []T, ok func(T) bool) []T {
+	var out []T
+	for _, v := range in {
+		if ok(v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
