@@ -50,21 +50,21 @@ type Targets struct {
 	// in their way. nil means everything at Places.
 	Only map[string]bool
 	// Alive tells which observed targets are Alive; it is asked only about places
-	// where a stranger was found. nil means that nobody looked: then a plan that
-	// would need it says so (NeedHealth) and leaves strangers where they are.
+	// where a stranger was found. nil means that nobody looked: then strangers stay
+	// where they are and come back as Doubts.
 	Alive func(model.Key) bool
 }
 
 // TargetPlan is the outcome.
 type TargetPlan struct {
 	Steps []Step
-	// NeedHealth: a stranger is in the way; look at the health of these places
-	// and plan again.
-	NeedHealth []model.Place
+	// Doubts are targets that look like strangers'. Before one is evicted, look
+	// who else claims its address and what is Alive at its place, and plan again.
+	Doubts []model.Target
 }
 
 // Empty tells that nothing is to be done.
-func (p TargetPlan) Empty() bool { return len(p.Steps) == 0 && len(p.NeedHealth) == 0 }
+func (p TargetPlan) Empty() bool { return len(p.Steps) == 0 && len(p.Doubts) == 0 }
 
 // AdoptAfter is how long after its pod's start a target without a known tag must
 // have been registered to count as made for that pod: the CLB's clock has a
@@ -103,7 +103,7 @@ func (t Targets) Plan() TargetPlan {
 	both, missing, gone := match(wanted, observed, func(w model.Wanted) model.Key { return w.Key() }, func(o model.Target) model.Key { return o.Key() })
 
 	var lower, evict, adopt, bind, raise, unbind []model.Target
-	var need []model.Place
+	var doubts []model.Target
 	weigh := func(w model.Wanted, have int) {
 		switch {
 		case w.Weight == have:
@@ -128,9 +128,7 @@ func (t Targets) Plan() TargetPlan {
 	going := map[model.Key]bool{} // what this plan takes away, for counting who is left
 	for _, p := range strangers {
 		if t.Alive == nil {
-			if !slices.Contains(need, p.Want.Place) {
-				need = append(need, p.Want.Place)
-			}
+			doubts = append(doubts, p.Have)
 			continue
 		}
 		if t.Alive(p.Have.Key()) && t.lastAlive(p.Have, going) {
@@ -166,7 +164,7 @@ func (t Targets) Plan() TargetPlan {
 			out.Steps = append(out.Steps, s)
 		}
 	}
-	out.NeedHealth = need
+	out.Doubts = doubts
 	return out
 }
 

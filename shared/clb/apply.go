@@ -1,0 +1,370 @@
+package clb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
+
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// Limits of writes (CLB API, field comments of the requests named).
+const (
+	// MaxBatch targets in one BatchRegisterTargets, BatchDeregisterTargets,
+	// BatchModifyTargetWeight or BatchModifyTargetTag.
+	MaxBatch = 500
+	// maxRules and maxRuleTargets bound BatchModifyTargetWeight.ModifyList.
+	maxRules, maxRuleTargets = 100, 50
+	// maxPorts of CreateListener ("should be less than 50").
+	maxPorts = 49
+	// maxDeleteListeners of DeleteLoadBalancerListeners.
+	maxDeleteListeners = 20
+)
+
+// LoadBalancerSpec is what CreateLoadBalancer is asked for.
+type LoadBalancerSpec struct {
+	Name        string
+	VPCID       string
+	Internal    bool
+	SubnetID    string
+	ClientToken string
+	Tags        map[string]string
+}
+
+// CreateLoadBalancer asks for a CLB and returns at once: it exists some seconds
+// later (Status 1). The id may be missing from the answer; find it by its tags.
+func (s *Session) CreateLoadBalancer(ctx context.Context, spec LoadBalancerSpec) (id string, err error) {
+	req := sdk.NewCreateLoadBalancerRequest()
+	req.LoadBalancerType, req.Forward = ptr("OPEN"), ptr(int64(1))
+	if spec.Internal {
+		req.LoadBalancerType, req.SubnetId = ptr("INTERNAL"), &spec.SubnetID
+	}
+	if spec.VPCID != "" {
+		req.VpcId = &spec.VPCID
+	}
+	req.LoadBalancerName, req.ClientToken = &spec.Name, &spec.ClientToken
+	for _, k := range sortedKeys(spec.Tags) {
+		req.Tags = append(req.Tags, &sdk.TagInfo{TagKey: ptr(k), TagValue: ptr(spec.Tags[k])})
+	}
+	check := func() error {
+		if spec.ClientToken == "" {
+			return fault.Invalidf("ClientToken", "is missing: without it a repetition makes a second load balancer")
+		}
+		if spec.Internal && (spec.SubnetID == "" || spec.VPCID == "") {
+			return fault.Invalidf("SubnetId, VpcId", "are needed for an internal load balancer")
+		}
+		return nil
+	}
+	res, err := call(ctx, s, operation{Action: "CreateLoadBalancer", Op: "creating a load balancer", Write: true}, check, req, func(ctx context.Context, r *sdk.CreateLoadBalancerRequest) (*sdk.CreateLoadBalancerResponseParams, *string, error) {
+		out, err := s.api.CreateLoadBalancerWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(res.LoadBalancerIds) > 0 {
+		return value(res.LoadBalancerIds[0]), nil
+	}
+	return "", nil
+}
+
+// DeleteLoadBalancer deletes a CLB; one that is gone already is no error.
+func (s *Session) DeleteLoadBalancer(ctx context.Context, id string) error {
+	req := sdk.NewDeleteLoadBalancerRequest()
+	req.LoadBalancerIds = []*string{&id}
+	_, err := call(ctx, s, operation{Action: "DeleteLoadBalancer", Op: "deleting load balancer " + id, Write: true, Task: true}, nil, req, func(ctx context.Context, r *sdk.DeleteLoadBalancerRequest) (*sdk.DeleteLoadBalancerResponseParams, *string, error) {
+		out, err := s.api.DeleteLoadBalancerWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// CreateListeners makes listeners that agree in protocol and settings with one
+// call, and returns their ids in order.
+func (s *Session) CreateListeners(ctx context.Context, lb string, wanted []model.WantedListener) ([]string, error) {
+	req := sdk.NewCreateListenerRequest()
+	req.LoadBalancerId, req.Protocol = &lb, ptr(string(wanted[0].Protocol))
+	for _, w := range wanted {
+		req.Ports = append(req.Ports, ptr(int64(w.Port)))
+		req.ListenerNames = append(req.ListenerNames, ptr(w.Name))
+	}
+	set := wanted[0].Settings
+	req.HealthCheck = healthCheck(set)
+	req.SessionExpireTime = int64s(set.SessionExpire)
+	req.Scheduler = set.Scheduler
+	check := func() error { return limit("Ports", len(wanted), maxPorts) }
+	res, err := call(ctx, s, operation{Action: "CreateListener", Op: "creating listeners on " + lb, Write: true, Task: true}, check, req, func(ctx context.Context, r *sdk.CreateListenerRequest) (*sdk.CreateListenerResponseParams, *string, error) {
+		out, err := s.api.CreateListenerWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, id := range res.ListenerIds {
+		ids = append(ids, value(id))
+	}
+	return ids, nil
+}
+
+// SameCall tells whether two wanted listeners can be made with one CreateListener.
+func SameCall(a, b model.WantedListener) bool {
+	eq := func(x, y *int) bool { return (x == nil) == (y == nil) && value(x) == value(y) }
+	s, t := a.Settings, b.Settings
+	return a.Protocol == b.Protocol &&
+		(s.HealthEnabled == nil) == (t.HealthEnabled == nil) && value(s.HealthEnabled) == value(t.HealthEnabled) &&
+		eq(s.Interval, t.Interval) && eq(s.Timeout, t.Timeout) && eq(s.HealthNum, t.HealthNum) && eq(s.UnhealthNum, t.UnhealthNum) &&
+		eq(s.SessionExpire, t.SessionExpire) && (s.Scheduler == nil) == (t.Scheduler == nil) && value(s.Scheduler) == value(t.Scheduler)
+}
+
+// ModifyListener changes a listener's settings from have to want.
+func (s *Session) ModifyListener(ctx context.Context, lb string, have, want model.Listener) error {
+	req := sdk.NewModifyListenerRequest()
+	req.LoadBalancerId, req.ListenerId = &lb, &have.ID
+	if h := want.HealthCheck; h != have.HealthCheck {
+		on := int64(0)
+		if h.Enabled {
+			on = 1
+		}
+		req.HealthCheck = &sdk.HealthCheck{HealthSwitch: &on}
+		if h.Enabled {
+			req.HealthCheck.IntervalTime = ptr(int64(h.Interval))
+			req.HealthCheck.TimeOut = ptr(int64(h.Timeout))
+			req.HealthCheck.HealthNum = ptr(int64(h.HealthNum))
+			req.HealthCheck.UnHealthNum = ptr(int64(h.UnhealthNum))
+		}
+	}
+	if want.SessionExpire != have.SessionExpire {
+		req.SessionExpireTime = ptr(int64(want.SessionExpire))
+	}
+	if want.Scheduler != have.Scheduler {
+		req.Scheduler = &want.Scheduler
+	}
+	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, func(ctx context.Context, r *sdk.ModifyListenerRequest) (*sdk.ModifyListenerResponseParams, *string, error) {
+		out, err := s.api.ModifyListenerWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	return err
+}
+
+// DeleteListeners deletes listeners and everything bound to them. Naming none
+// would delete all of a CLB's, so that is refused here.
+func (s *Session) DeleteListeners(ctx context.Context, lb string, ids []string) error {
+	for chunk := range slices.Chunk(ids, maxDeleteListeners) {
+		req := sdk.NewDeleteLoadBalancerListenersRequest()
+		req.LoadBalancerId, req.ListenerIds = &lb, pointers(chunk)
+		check := func() error { return limit("ListenerIds", len(req.ListenerIds), maxDeleteListeners) }
+		_, err := call(ctx, s, operation{Action: "DeleteLoadBalancerListeners", Op: "deleting listeners of " + lb, Write: true, Task: true}, check, req, func(ctx context.Context, r *sdk.DeleteLoadBalancerListenersRequest) (*sdk.DeleteLoadBalancerListenersResponseParams, *string, error) {
+			out, err := s.api.DeleteLoadBalancerListenersWithContext(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.Response, out.Response.RequestId, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Partial is a batch of which a part failed, which the API says without an error:
+// Listeners are those where something failed, Message why.
+type Partial struct {
+	Listeners map[string]bool
+	Message   string
+}
+
+// Error tells what failed.
+func (p *Partial) Error() string {
+	return fmt.Sprintf("%d listeners refused targets: %s", len(p.Listeners), p.Message)
+}
+
+func partial(failed []*string, message *string) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	p := &Partial{Listeners: map[string]bool{}, Message: value(message)}
+	for _, id := range failed {
+		p.Listeners[value(id)] = true
+	}
+	return p
+}
+
+// Bind registers up to MaxBatch targets, across listeners, with their weights and
+// tags. A *Partial error names the listeners where something failed.
+func (s *Session) Bind(ctx context.Context, lb string, targets []model.Target) error {
+	req := sdk.NewBatchRegisterTargetsRequest()
+	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, true)
+	check := func() error { return limit("Targets", len(targets), MaxBatch) }
+	res, err := call(ctx, s, operation{Action: "BatchRegisterTargets", Op: "binding targets on " + lb, Write: true}, check, req, func(ctx context.Context, r *sdk.BatchRegisterTargetsRequest) (*sdk.BatchRegisterTargetsResponseParams, *string, error) {
+		out, err := s.api.BatchRegisterTargetsWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if err != nil {
+		return err
+	}
+	return partial(res.FailListenerIdSet, res.Message)
+}
+
+// Unbind deregisters up to MaxBatch targets. A *Partial error names the listeners
+// where something failed; a target that is not bound is such a failure.
+func (s *Session) Unbind(ctx context.Context, lb string, targets []model.Target) error {
+	req := sdk.NewBatchDeregisterTargetsRequest()
+	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, false)
+	check := func() error { return limit("Targets", len(targets), MaxBatch) }
+	res, err := call(ctx, s, operation{Action: "BatchDeregisterTargets", Op: "unbinding targets on " + lb, Write: true}, check, req, func(ctx context.Context, r *sdk.BatchDeregisterTargetsRequest) (*sdk.BatchDeregisterTargetsResponseParams, *string, error) {
+		out, err := s.api.BatchDeregisterTargetsWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if err != nil {
+		return err
+	}
+	return partial(res.FailListenerIdSet, res.Message)
+}
+
+func batchTargets(targets []model.Target, full bool) []*sdk.BatchTarget {
+	out := make([]*sdk.BatchTarget, 0, len(targets))
+	for _, t := range targets {
+		b := &sdk.BatchTarget{ListenerId: ptr(t.Listener), EniIp: ptr(t.IP), Port: ptr(int64(t.Port))}
+		if t.Location != "" {
+			b.LocationId = ptr(t.Location)
+		}
+		if full {
+			b.Weight, b.Tag = ptr(int64(t.Weight)), ptr(t.Tag)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// SetWeights gives up to MaxBatch targets their weights. The API bounds targets
+// per place too, so one list may take several calls.
+func (s *Session) SetWeights(ctx context.Context, lb string, targets []model.Target) error {
+	rules := byPlace(targets, func(place model.Place, ts []*sdk.Target) *sdk.RsWeightRule {
+		return &sdk.RsWeightRule{ListenerId: ptr(place.Listener), LocationId: location(place), Targets: ts}
+	}, func(t model.Target) *sdk.Target {
+		return &sdk.Target{EniIp: ptr(t.IP), Port: ptr(int64(t.Port)), Weight: ptr(int64(t.Weight))}
+	})
+	for chunk := range slices.Chunk(rules, maxRules) {
+		// 100 rules of 50 would be 5,000 targets, but 500 is the total: the
+		// caller's MaxBatch sees to that.
+		req := sdk.NewBatchModifyTargetWeightRequest()
+		req.LoadBalancerId, req.ModifyList = &lb, chunk
+		check := func() error { return limit("targets", len(targets), MaxBatch) }
+		_, err := call(ctx, s, operation{Action: "BatchModifyTargetWeight", Op: "setting weights on " + lb, Write: true, Task: true}, check, req, func(ctx context.Context, r *sdk.BatchModifyTargetWeightRequest) (*sdk.BatchModifyTargetWeightResponseParams, *string, error) {
+			out, err := s.api.BatchModifyTargetWeightWithContext(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.Response, out.Response.RequestId, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetTags writes the targets' tags.
+func (s *Session) SetTags(ctx context.Context, lb string, targets []model.Target) error {
+	rules := byPlace(targets, func(place model.Place, ts []*sdk.Target) *sdk.RsTagRule {
+		return &sdk.RsTagRule{ListenerId: ptr(place.Listener), LocationId: location(place), Targets: ts}
+	}, func(t model.Target) *sdk.Target {
+		return &sdk.Target{EniIp: ptr(t.IP), Port: ptr(int64(t.Port)), Tag: ptr(t.Tag)}
+	})
+	for chunk := range slices.Chunk(rules, maxRules) {
+		req := sdk.NewBatchModifyTargetTagRequest()
+		req.LoadBalancerId, req.ModifyList = &lb, chunk
+		check := func() error { return limit("targets", len(targets), MaxBatch) }
+		_, err := call(ctx, s, operation{Action: "BatchModifyTargetTag", Op: "tagging targets on " + lb, Write: true}, check, req, func(ctx context.Context, r *sdk.BatchModifyTargetTagRequest) (*sdk.BatchModifyTargetTagResponseParams, *string, error) {
+			out, err := s.api.BatchModifyTargetTagWithContext(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.Response, out.Response.RequestId, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byPlace groups targets into the API's per-place lists of at most maxRuleTargets.
+func byPlace[R any](targets []model.Target, rule func(model.Place, []*sdk.Target) R, target func(model.Target) *sdk.Target) []R {
+	sorted := slices.Clone(targets)
+	slices.SortStableFunc(sorted, func(a, b model.Target) int { return a.Place.Compare(b.Place) })
+	var out []R
+	for len(sorted) > 0 {
+		n := 1
+		for n < len(sorted) && n < maxRuleTargets && sorted[n].Place == sorted[0].Place {
+			n++
+		}
+		var ts []*sdk.Target
+		for _, t := range sorted[:n] {
+			ts = append(ts, target(t))
+		}
+		out = append(out, rule(sorted[0].Place, ts))
+		sorted = sorted[n:]
+	}
+	return out
+}
+
+func location(p model.Place) *string {
+	if p.Location == "" {
+		return nil
+	}
+	return &p.Location
+}
+
+func healthCheck(s model.Settings) *sdk.HealthCheck {
+	if s.HealthEnabled == nil {
+		return nil
+	}
+	on := int64(0)
+	if *s.HealthEnabled {
+		on = 1
+	}
+	return &sdk.HealthCheck{HealthSwitch: &on, IntervalTime: int64s(s.Interval), TimeOut: int64s(s.Timeout), HealthNum: int64s(s.HealthNum), UnHealthNum: int64s(s.UnhealthNum)}
+}
+
+func int64s(p *int) *int64 {
+	if p == nil {
+		return nil
+	}
+	return ptr(int64(*p))
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

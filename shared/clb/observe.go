@@ -1,0 +1,320 @@
+package clb
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
+
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// Limits of reads (CLB API, field comments of the requests named).
+const (
+	maxLoadBalancerIDs = 20 // DescribeLoadBalancers.LoadBalancerIds
+	maxTargetListeners = 20 // DescribeTargets.ListenerIds
+	maxFilterValues    = 20 // values of one filter of DescribeTargets; not documented, so little
+	maxHealthCLBs      = 30 // DescribeTargetHealth.LoadBalancerIds
+	maxHealthListeners = 20
+)
+
+// LoadBalancers reads CLBs by id. Ids that don't exist are left out.
+func (s *Session) LoadBalancers(ctx context.Context, ids ...string) ([]model.LoadBalancer, error) {
+	var out []model.LoadBalancer
+	for chunk := range slices.Chunk(ids, maxLoadBalancerIDs) {
+		req := sdk.NewDescribeLoadBalancersRequest()
+		req.LoadBalancerIds = pointers(chunk)
+		req.Limit = ptr(int64(maxLoadBalancerIDs))
+		found, err := s.describeLoadBalancers(ctx, req)
+		if fault.Is(err, fault.NotFound) && len(chunk) == 1 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// LoadBalancersTagged reads the CLBs that carry all the given tags.
+func (s *Session) LoadBalancersTagged(ctx context.Context, tags map[string]string) ([]model.LoadBalancer, error) {
+	var filters []*sdk.Filter
+	for k, v := range tags {
+		filters = append(filters, &sdk.Filter{Name: ptr("tag:" + k), Values: pointers([]string{v})})
+	}
+	const page = 100
+	var out []model.LoadBalancer
+	for offset := int64(0); ; offset += page {
+		req := sdk.NewDescribeLoadBalancersRequest()
+		req.Filters, req.Offset, req.Limit = filters, ptr(offset), ptr(int64(page))
+		found, err := s.describeLoadBalancers(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+		if len(found) < page {
+			return out, nil
+		}
+	}
+}
+
+func (s *Session) describeLoadBalancers(ctx context.Context, req *sdk.DescribeLoadBalancersRequest) ([]model.LoadBalancer, error) {
+	res, err := call(ctx, s, operation{Action: "DescribeLoadBalancers", Op: "reading load balancers"}, nil, req, func(ctx context.Context, r *sdk.DescribeLoadBalancersRequest) (*sdk.DescribeLoadBalancersResponseParams, *string, error) {
+		out, err := s.api.DescribeLoadBalancersWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []model.LoadBalancer
+	for _, lb := range res.LoadBalancerSet {
+		if lb == nil {
+			continue
+		}
+		m := model.LoadBalancer{
+			ID:       value(lb.LoadBalancerId),
+			Name:     value(lb.LoadBalancerName),
+			Internal: value(lb.LoadBalancerType) == "INTERNAL",
+			SubnetID: value(lb.SubnetId),
+			VPCID:    value(lb.VpcId),
+			Ready:    value(lb.Status) == 1,
+			IPv6:     value(lb.AddressIPv6),
+			Domain:   value(lb.LoadBalancerDomain),
+			Tags:     map[string]string{},
+		}
+		for _, vip := range lb.LoadBalancerVips {
+			m.VIPs = append(m.VIPs, value(vip))
+		}
+		for _, tag := range lb.Tags {
+			m.Tags[value(tag.TagKey)] = value(tag.TagValue)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// Listeners reads all listeners of a CLB.
+func (s *Session) Listeners(ctx context.Context, lb string) ([]model.Listener, error) {
+	req := sdk.NewDescribeListenersRequest()
+	req.LoadBalancerId = &lb
+	res, err := call(ctx, s, operation{Action: "DescribeListeners", Op: "reading listeners of " + lb}, nil, req, func(ctx context.Context, r *sdk.DescribeListenersRequest) (*sdk.DescribeListenersResponseParams, *string, error) {
+		out, err := s.api.DescribeListenersWithContext(ctx, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Response, out.Response.RequestId, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]model.Listener, 0, len(res.Listeners))
+	for _, l := range res.Listeners {
+		if l == nil {
+			continue
+		}
+		m := model.Listener{
+			ID:            value(l.ListenerId),
+			Name:          value(l.ListenerName),
+			Protocol:      model.Protocol(value(l.Protocol)),
+			Port:          int(value(l.Port)),
+			SessionExpire: int(value(l.SessionExpireTime)),
+			Scheduler:     value(l.Scheduler),
+		}
+		if h := l.HealthCheck; h != nil {
+			m.HealthCheck = model.HealthCheck{
+				Enabled:     value(h.HealthSwitch) == 1,
+				Interval:    int(value(h.IntervalTime)),
+				Timeout:     int(value(h.TimeOut)),
+				HealthNum:   int(value(h.HealthNum)),
+				UnhealthNum: int(value(h.UnHealthNum)),
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// TargetFilter narrows Targets; the zero value means everything on the listeners.
+type TargetFilter struct {
+	// IPs: only targets with these addresses. More than the API filters by in
+	// one call are filtered here.
+	IPs []string
+}
+
+// Targets reads the targets at the given listeners of a CLB.
+func (s *Session) Targets(ctx context.Context, lb string, listeners []string, filter TargetFilter) ([]model.Target, error) {
+	if len(listeners) == 0 {
+		return nil, nil
+	}
+	var filters []*sdk.Filter
+	if n := len(filter.IPs); n > 0 && n <= maxFilterValues {
+		filters = []*sdk.Filter{{Name: ptr("private-ip-address"), Values: pointers(filter.IPs)}}
+	}
+	// Naming no listener means all of them: fewer calls, where there are many.
+	chunks := slices.Collect(slices.Chunk(listeners, maxTargetListeners))
+	if len(chunks) > 1 {
+		chunks = [][]string{nil}
+	}
+	ours := setOf(listeners)
+	ips := setOf(filter.IPs)
+	var out []model.Target
+	for _, chunk := range chunks {
+		req := sdk.NewDescribeTargetsRequest()
+		req.LoadBalancerId, req.ListenerIds, req.Filters = &lb, pointers(chunk), filters
+		res, err := call(ctx, s, operation{Action: "DescribeTargets", Op: "reading targets of " + lb}, nil, req, func(ctx context.Context, r *sdk.DescribeTargetsRequest) (*sdk.DescribeTargetsResponseParams, *string, error) {
+			out, err := s.api.DescribeTargetsWithContext(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.Response, out.Response.RequestId, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		for _, l := range res.Listeners {
+			if l == nil || !ours[value(l.ListenerId)] {
+				continue
+			}
+			place := model.Place{Listener: value(l.ListenerId)}
+			out = appendTargets(out, place, l.Targets, ips, now)
+			for _, r := range l.Rules {
+				if r == nil {
+					continue
+				}
+				place.Location = value(r.LocationId)
+				out = appendTargets(out, place, r.Targets, ips, now)
+			}
+		}
+	}
+	return out, nil
+}
+
+func appendTargets(out []model.Target, place model.Place, backends []*sdk.Backend, ips map[string]bool, now time.Time) []model.Target {
+	for _, b := range backends {
+		if b == nil || len(b.PrivateIpAddresses) == 0 {
+			continue
+		}
+		ip := value(b.PrivateIpAddresses[0])
+		if len(ips) > 0 && !ips[ip] {
+			continue
+		}
+		out = append(out, model.Target{
+			Place:      place,
+			Address:    model.Address{IP: ip, Port: int(value(b.Port))},
+			Weight:     int(value(b.Weight)),
+			Tag:        value(b.Tag),
+			Registered: parseTime(value(b.RegisteredTime), now),
+		})
+	}
+	return out
+}
+
+// parseTime reads the API's zoneless "2006-01-02 15:04:05". Which zone it means is
+// not documented: China's, most likely. Of China's and UTC the later instant that
+// isn't in the future is taken; too late costs a wait of seconds, too early would
+// believe a health verdict about somebody else.
+func parseTime(text string, now time.Time) time.Time {
+	t, err := time.ParseInLocation(time.DateTime, text, time.UTC)
+	if err != nil {
+		return time.Time{}
+	}
+	if t.After(now.Add(time.Minute)) {
+		t = t.Add(-8 * time.Hour)
+	}
+	return t
+}
+
+// Health reads the health of all targets at the given listeners ("" names all of
+// the CLBs'). Targets that the answer doesn't mention are missing from the map,
+// and so Unknown.
+func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[model.Key]model.Health, error) {
+	out := map[model.Key]model.Health{}
+	if len(listeners) > maxHealthListeners {
+		listeners = nil
+	}
+	for chunk := range slices.Chunk(lbs, maxHealthCLBs) {
+		req := sdk.NewDescribeTargetHealthRequest()
+		req.LoadBalancerIds, req.ListenerIds = pointers(chunk), pointers(listeners)
+		res, err := call(ctx, s, operation{Action: "DescribeTargetHealth", Op: "reading target health"}, nil, req, func(ctx context.Context, r *sdk.DescribeTargetHealthRequest) (*sdk.DescribeTargetHealthResponseParams, *string, error) {
+			out, err := s.api.DescribeTargetHealthWithContext(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.Response, out.Response.RequestId, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, lb := range res.LoadBalancers {
+			if lb == nil {
+				continue
+			}
+			for _, l := range lb.Listeners {
+				if l == nil {
+					continue
+				}
+				// A layer-4 listener reports through one rule, whose LocationId
+				// is not documented: only layer 7 has locations.
+				layer4 := !slices.Contains([]string{"HTTP", "HTTPS"}, value(l.Protocol))
+				for _, r := range l.Rules {
+					if r == nil {
+						continue
+					}
+					place := model.Place{Listener: value(l.ListenerId)}
+					if !layer4 {
+						place.Location = value(r.LocationId)
+					}
+					for _, t := range r.Targets {
+						if t != nil {
+							out[model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}] = healthOf(t)
+						}
+					}
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// healthOf reads a verdict. Only the documented word is believed.
+func healthOf(t *sdk.TargetHealth) model.Health {
+	switch h := model.Health(value(t.HealthStatusDetail)); h {
+	case model.Alive, model.Dead, model.Close:
+		return h
+	}
+	return model.Unknown
+}
+
+func pointers[T any](in []T) []*T {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]*T, len(in))
+	for i := range in {
+		out[i] = &in[i]
+	}
+	return out
+}
+
+func setOf(in []string) map[string]bool {
+	out := make(map[string]bool, len(in))
+	for _, v := range in {
+		out[v] = true
+	}
+	return out
+}
+
+func limit(field string, n, most int) error {
+	if n < 1 || n > most {
+		return fault.Invalidf(field, "has %d elements, must have 1 to %d", n, most)
+	}
+	return nil
+}
+
