@@ -99,7 +99,11 @@ func Build(ctx context.Context, progress io.Writer, opts BuildOptions) (Binaries
 	if err != nil {
 		return Binaries{}, err
 	}
-	key, err := sourceHash(source, goVersion)
+	flags, err := buildFlags(ctx, source)
+	if err != nil {
+		return Binaries{}, err
+	}
+	key, err := sourceHash(source, append(flags, goVersion, runtime.GOOS, runtime.GOARCH)...)
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -116,7 +120,7 @@ func Build(ctx context.Context, progress io.Writer, opts BuildOptions) (Binaries
 	if executable(filepath.Join(dir, builtName)) {
 		return bins, nil
 	}
-	if err := compile(ctx, source, dir, progress); err != nil {
+	if err := compile(ctx, source, dir, flags, progress); err != nil {
 		return Binaries{}, err
 	}
 	return bins, nil
@@ -139,8 +143,8 @@ func sourceDir(ctx context.Context, root string) (string, error) {
 }
 
 // sourceHash names a build by everything it depends on: module files, which pin
-// every dependency, sources, toolchain and platform.
-func sourceHash(source, goVersion string) (string, error) {
+// every dependency, sources, and the settings: flags, toolchain, platform.
+func sourceHash(source string, settings ...string) (string, error) {
 	names, err := filepath.Glob(filepath.Join(source, "*.go"))
 	if err != nil {
 		return "", err
@@ -148,7 +152,7 @@ func sourceHash(source, goVersion string) (string, error) {
 	names = append(names, filepath.Join(source, "go.mod"), filepath.Join(source, "go.sum"))
 	slices.Sort(names)
 	sum := sha256.New()
-	fmt.Fprintln(sum, goVersion, runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(sum, strings.Join(settings, "\n"))
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -195,7 +199,7 @@ func lock(ctx context.Context, cache, key string, progress io.Writer) (unlock fu
 }
 
 // compile builds the module into dir. The folder appears whole or not at all.
-func compile(ctx context.Context, source, dir string, progress io.Writer) error {
+func compile(ctx context.Context, source, dir string, flags []string, progress io.Writer) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".building-")
 	if err != nil {
 		return fmt.Errorf("making the build's folder: %w", err)
@@ -203,12 +207,12 @@ func compile(ctx context.Context, source, dir string, progress io.Writer) error 
 	defer os.RemoveAll(tmp)
 
 	fmt.Fprintln(progress, "building the control plane (once): looking up what Go has built before")
-	stale, err := goCommand(ctx, source, append([]string{"list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"}, append(buildFlags(), ".")...)...)
+	stale, err := goCommand(ctx, source, append([]string{"list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"}, append(flags, ".")...)...)
 	if err != nil {
 		return err
 	}
 	meter := newMeter(progress, len(strings.Fields(stale)))
-	cmd := goCmd(ctx, source, append([]string{"build", "-v", "-o", filepath.Join(tmp, builtName)}, append(buildFlags(), ".")...)...)
+	cmd := goCmd(ctx, source, append([]string{"build", "-v", "-o", filepath.Join(tmp, builtName)}, append(flags, ".")...)...)
 	var failure bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &failure, io.MultiWriter(&failure, meter)
 	err = cmd.Run()
@@ -230,9 +234,26 @@ func compile(ctx context.Context, source, dir string, progress io.Writer) error 
 	return nil
 }
 
-// buildFlags are the same for every build: with other flags Go compiles all
-// 2,700 packages anew.
-func buildFlags() []string { return []string{"-trimpath", "-ldflags=-s -w"} }
+// buildFlags are the flags of every build; with other ones Go would compile all
+// 2,700 packages anew. The version is what Kubernetes' own build puts in: an API
+// server without it calls itself v0.0.0.
+func buildFlags(ctx context.Context, source string) ([]string, error) {
+	version, err := goCommand(ctx, source, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+	if err != nil {
+		return nil, fmt.Errorf("finding the version: %w", err)
+	}
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("finding the version: %q of k8s.io/kubernetes is not a release", version)
+	}
+	ldflags := "-s -w"
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		for _, set := range []string{"gitVersion=" + version, "gitMajor=" + parts[0], "gitMinor=" + parts[1], "gitTreeState=clean"} {
+			ldflags += " -X " + pkg + "." + set
+		}
+	}
+	return []string{"-trimpath", "-ldflags=" + ldflags}, nil
+}
 
 // goCmd prepares a go command in the nested module, with nothing of the
 // caller's own settings for the main one.

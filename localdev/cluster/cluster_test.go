@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestControlPlane(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	t.Run("NamesItsVersion", func(t *testing.T) { testVersion(t, client) })
 	t.Run("DeploymentMakesPods", func(t *testing.T) { testDeploymentMakesPods(t, client) })
 	t.Run("TokenIsOfTheServiceAccount", func(t *testing.T) { testToken(t, c) })
 	t.Run("AdoptReachesIt", func(t *testing.T) { testAdopt(t, c) })
@@ -104,6 +106,17 @@ func testDeploymentMakesPods(t *testing.T, client kubernetes.Interface) {
 		pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
 		return err == nil && len(pods.Items) == 0, err
 	})
+}
+
+func testVersion(t *testing.T, client kubernetes.Interface) {
+	got, err := client.Discovery().ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Functions check the server's version: an unstamped build says v0.0.0.
+	if got.Major != "1" || !strings.HasPrefix(got.GitVersion, "v1."+got.Minor+".") {
+		t.Errorf("server version: got %s (major %q, minor %q), want a release", got.GitVersion, got.Major, got.Minor)
+	}
 }
 
 func testToken(t *testing.T, c *Cluster) {
