@@ -3,6 +3,7 @@ package clb
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 
 	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
@@ -124,12 +125,7 @@ func (s *Session) CreateListeners(ctx context.Context, lb string, wanted []model
 
 // SameCall tells whether two wanted listeners can be made with one CreateListener.
 func SameCall(a, b model.WantedListener) bool {
-	eq := func(x, y *int) bool { return (x == nil) == (y == nil) && value(x) == value(y) }
-	s, t := a.Settings, b.Settings
-	return a.Protocol == b.Protocol &&
-		(s.HealthEnabled == nil) == (t.HealthEnabled == nil) && value(s.HealthEnabled) == value(t.HealthEnabled) &&
-		eq(s.Interval, t.Interval) && eq(s.Timeout, t.Timeout) && eq(s.HealthNum, t.HealthNum) && eq(s.UnhealthNum, t.UnhealthNum) &&
-		eq(s.SessionExpire, t.SessionExpire) && (s.Scheduler == nil) == (t.Scheduler == nil) && value(s.Scheduler) == value(t.Scheduler)
+	return a.Protocol == b.Protocol && reflect.DeepEqual(a.Settings, b.Settings)
 }
 
 // ModifyListener changes a listener's settings from have to want.

@@ -317,4 +317,3 @@ func limit(field string, n, most int) error {
 	}
 	return nil
 }
-

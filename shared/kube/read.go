@@ -1,0 +1,162 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// listPage bounds the memory of a list: pods are a few kilobytes each, and the
+// function has 128 MB.
+const listPage = 500
+
+// Service reads a Service as it is now.
+func (c *Client) Service(ctx context.Context, ref model.Ref) (model.Service, error) {
+	var svc corev1.Service
+	if err := c.core.Get().Namespace(ref.Namespace).Resource("services").Name(ref.Name).Do(ctx).Into(&svc); err != nil {
+		return model.Service{}, classify("reading Service "+ref.String(), err)
+	}
+	return ServiceFrom(&svc), nil
+}
+
+// Services lists the Services of a namespace ("" for all) that are of type
+// LoadBalancer or carry our finalizer, at least as new as resourceVersion.
+func (c *Client) Services(ctx context.Context, namespace, resourceVersion string) ([]model.Service, error) {
+	var out []model.Service
+	opts := listOptions(resourceVersion)
+	for {
+		var list corev1.ServiceList
+		if err := c.core.Get().Namespace(namespace).Resource("services").VersionedParams(opts, c.codec).Do(ctx).Into(&list); err != nil {
+			return nil, classify("listing Services", err)
+		}
+		for i := range list.Items {
+			svc := ServiceFrom(&list.Items[i])
+			if svc.Type == "LoadBalancer" || desired.Held(&svc) {
+				out = append(out, svc)
+			}
+		}
+		if list.Continue == "" {
+			return out, nil
+		}
+		opts = nextPage(list.Continue)
+	}
+}
+
+// Pod reads a pod as it is now.
+func (c *Client) Pod(ctx context.Context, ref model.Ref) (model.Pod, error) {
+	var pod corev1.Pod
+	if err := c.core.Get().Namespace(ref.Namespace).Resource("pods").Name(ref.Name).Do(ctx).Into(&pod); err != nil {
+		return model.Pod{}, classify("reading pod "+ref.String(), err)
+	}
+	return PodFrom(&pod), nil
+}
+
+// PodQuery says which pods to list.
+type PodQuery struct {
+	// Namespace, "" for all.
+	Namespace string
+	// Labels they must have; nil for any.
+	Labels map[string]string
+	// IP they must have, "" for any.
+	IP string
+	// ResourceVersion the list must at least have, "" for the newest.
+	ResourceVersion string
+}
+
+// Pods lists pods.
+func (c *Client) Pods(ctx context.Context, q PodQuery) ([]*model.Pod, error) {
+	var out []*model.Pod
+	opts := listOptions(q.ResourceVersion)
+	if len(q.Labels) > 0 {
+		opts.LabelSelector = labels.SelectorFromSet(q.Labels).String()
+	}
+	if q.IP != "" {
+		opts.FieldSelector = fields.OneTermEqualSelector("status.podIP", q.IP).String()
+	}
+	selectors := *opts
+	for {
+		var list corev1.PodList
+		if err := c.core.Get().Namespace(q.Namespace).Resource("pods").VersionedParams(opts, c.codec).Do(ctx).Into(&list); err != nil {
+			return nil, classify("listing pods", err)
+		}
+		for i := range list.Items {
+			pod := PodFrom(&list.Items[i])
+			out = append(out, &pod)
+		}
+		if list.Continue == "" {
+			return out, nil
+		}
+		opts = nextPage(list.Continue)
+		opts.LabelSelector, opts.FieldSelector = selectors.LabelSelector, selectors.FieldSelector
+	}
+}
+
+// listOptions asks for a first page at least as new as resourceVersion: such a list
+// may come from the server's cache, which is cheaper for it than one from etcd.
+func listOptions(resourceVersion string) *metav1.ListOptions {
+	o := &metav1.ListOptions{Limit: listPage}
+	if resourceVersion != "" {
+		o.ResourceVersion, o.ResourceVersionMatch = resourceVersion, metav1.ResourceVersionMatchNotOlderThan
+	}
+	return o
+}
+
+// nextPage continues a list. The token carries the version, which must not be
+// named again.
+func nextPage(token string) *metav1.ListOptions {
+	return &metav1.ListOptions{Limit: listPage, Continue: token}
+}
+
+// configObject is a TkeServiceConfig on the wire.
+type configObject struct {
+	APIVersion string             `json:"apiVersion"`
+	Kind       string             `json:"kind"`
+	Metadata   metav1.ObjectMeta  `json:"metadata"`
+	Spec       desired.ConfigSpec `json:"spec"`
+}
+
+// ServiceConfig reads a TkeServiceConfig. NotFound also where the server doesn't
+// know the kind.
+func (c *Client) ServiceConfig(ctx context.Context, ref model.Ref) (desired.ConfigSpec, error) {
+	op := "reading TkeServiceConfig " + ref.String()
+	body, err := c.raw.Get().Namespace(ref.Namespace).Resource("tkeserviceconfigs").Name(ref.Name).DoRaw(ctx)
+	if err != nil {
+		return desired.ConfigSpec{}, classify(op, err)
+	}
+	var object configObject
+	if err := json.Unmarshal(body, &object); err != nil {
+		return desired.ConfigSpec{}, &fault.Error{Kind: fault.Invalid, Op: op, Field: "spec", Err: err}
+	}
+	return object.Spec, nil
+}
+
+// ApplyServiceConfig creates the TkeServiceConfig of a Service, owned by it so that
+// it goes with it, or replaces its spec.
+func (c *Client) ApplyServiceConfig(ctx context.Context, owner *model.Service, name string, spec desired.ConfigSpec) error {
+	op := fmt.Sprintf("writing TkeServiceConfig %s/%s", owner.Namespace, name)
+	object := configObject{APIVersion: "cloud.tencent.com/v1alpha1", Kind: "TkeServiceConfig", Spec: spec}
+	object.Metadata.Name, object.Metadata.Namespace = name, owner.Namespace
+	object.Metadata.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: owner.Name, UID: uid(owner.UID)}}
+	body, err := json.Marshal(object)
+	if err != nil {
+		return fault.New(fault.Permanent, op, err)
+	}
+	err = c.raw.Post().Namespace(owner.Namespace).Resource("tkeserviceconfigs").Body(body).Do(ctx).Error()
+	if isAlreadyExists(err) {
+		patch, merr := json.Marshal(map[string]any{"spec": spec})
+		if merr != nil {
+			return fault.New(fault.Permanent, op, merr)
+		}
+		err = c.raw.Patch(mergePatch).Namespace(owner.Namespace).Resource("tkeserviceconfigs").Name(name).Body(patch).Do(ctx).Error()
+	}
+	return classify(op, err)
+}

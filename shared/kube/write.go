@@ -1,0 +1,160 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+const mergePatch = types.MergePatchType
+
+func uid(s string) types.UID { return types.UID(s) }
+
+func isAlreadyExists(err error) bool { return apierrors.IsAlreadyExists(err) }
+
+// PatchCondition writes the pod's gate condition, and only if the pod is still the
+// one we looked at: UID and resourceVersion are preconditions, a mismatch is a
+// Conflict. Other writers' conditions are never touched.
+func (c *Client) PatchCondition(ctx context.Context, p *model.Pod, cond model.Condition, now time.Time) error {
+	status := corev1.ConditionFalse
+	if cond.Status {
+		status = corev1.ConditionTrue
+	}
+	since := metav1.NewTime(now)
+	if p.Gate != nil && p.Gate.Status == cond.Status && !p.Gate.Since.IsZero() {
+		since = metav1.NewTime(p.Gate.Since) // only a change of status is a transition
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": p.UID, "resourceVersion": p.ResourceVersion},
+		"status": map[string]any{"conditions": []any{map[string]any{
+			"type":               model.GateType,
+			"status":             status,
+			"reason":             cond.Reason,
+			"message":            cond.Message,
+			"lastTransitionTime": since,
+		}}},
+	})
+	op := "writing the condition of pod " + p.Ref().String()
+	if err != nil {
+		return fault.New(fault.Permanent, op, err)
+	}
+	return classify(op, c.core.Patch(types.StrategicMergePatchType).Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").Body(body).Do(ctx).Error())
+}
+
+// PatchService changes annotations (nil removes one) and, when finalizers isn't
+// nil, the whole list of finalizers, of the Service as it was read. It returns the
+// Service as it is then.
+func (c *Client) PatchService(ctx context.Context, svc *model.Service, annotations map[string]any, finalizers []string) (model.Service, error) {
+	meta := map[string]any{"uid": svc.UID, "resourceVersion": svc.ResourceVersion}
+	if len(annotations) > 0 {
+		meta["annotations"] = annotations
+	}
+	if finalizers != nil {
+		meta["finalizers"] = finalizers
+	}
+	op := "writing Service " + svc.Ref().String()
+	body, err := json.Marshal(map[string]any{"metadata": meta})
+	if err != nil {
+		return model.Service{}, fault.New(fault.Permanent, op, err)
+	}
+	var out corev1.Service
+	if err := c.core.Patch(mergePatch).Namespace(svc.Namespace).Resource("services").Name(svc.Name).Body(body).Do(ctx).Into(&out); err != nil {
+		return model.Service{}, classify(op, err)
+	}
+	return ServiceFrom(&out), nil
+}
+
+// PatchServiceStatus writes the load balancer's addresses, IPs or host names, into
+// the Service's status; none clears it.
+func (c *Client) PatchServiceStatus(ctx context.Context, svc *model.Service, addresses []string) (model.Service, error) {
+	ingress := []map[string]string{}
+	for _, a := range addresses {
+		if net.ParseIP(a) != nil {
+			ingress = append(ingress, map[string]string{"ip": a})
+		} else {
+			ingress = append(ingress, map[string]string{"hostname": a})
+		}
+	}
+	op := "writing the status of Service " + svc.Ref().String()
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": svc.UID, "resourceVersion": svc.ResourceVersion},
+		"status":   map[string]any{"loadBalancer": map[string]any{"ingress": ingress}},
+	})
+	if err != nil {
+		return model.Service{}, fault.New(fault.Permanent, op, err)
+	}
+	var out corev1.Service
+	if err := c.core.Patch(mergePatch).Namespace(svc.Namespace).Resource("services").Name(svc.Name).SubResource("status").Body(body).Do(ctx).Into(&out); err != nil {
+		return model.Service{}, classify(op, err)
+	}
+	return ServiceFrom(&out), nil
+}
+
+// Note is a Kubernetes Event to be written.
+type Note struct {
+	// Kind, Ref, UID name the object it is about ("Service" or "Pod").
+	Kind    string
+	Ref     model.Ref
+	UID     string
+	Warning bool
+	Reason  string
+	Message string
+}
+
+// repeatEvery is how often a note that goes on is counted again: often enough to
+// show that it does, seldom enough to cost nothing.
+const repeatEvery = 5 * time.Minute
+
+// maxNote bounds a message (Event.message is limited to 1,024 characters).
+const maxNote = 1024
+
+// Record writes a note as an Event. Its name is made from what it says, so that
+// many functions saying the same make one Event with a count.
+func (c *Client) Record(ctx context.Context, n Note, now time.Time) error {
+	if len(n.Message) > maxNote {
+		n.Message = n.Message[:maxNote-3] + "..."
+	}
+	h := fnv.New64a()
+	fmt.Fprint(h, n.UID, "\x00", n.Reason, "\x00", n.Message)
+	name := fmt.Sprintf("%.200s.%016x", n.Ref.Name, h.Sum64())
+	kind := corev1.EventTypeNormal
+	if n.Warning {
+		kind = corev1.EventTypeWarning
+	}
+	at := metav1.NewTime(now)
+	op := "recording an Event on " + n.Kind + " " + n.Ref.String()
+	ev := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: n.Ref.Namespace, Name: name},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: n.Kind, Namespace: n.Ref.Namespace, Name: n.Ref.Name, UID: uid(n.UID)},
+		Type:           kind, Reason: n.Reason, Message: n.Message,
+		Source:         corev1.EventSource{Component: "clb-direct"},
+		FirstTimestamp: at, LastTimestamp: at, Count: 1,
+	}
+	err := c.core.Post().Namespace(n.Ref.Namespace).Resource("events").Body(ev).Do(ctx).Error()
+	if !isAlreadyExists(err) {
+		return classify(op, err)
+	}
+	var have corev1.Event
+	if err := c.core.Get().Namespace(n.Ref.Namespace).Resource("events").Name(name).Do(ctx).Into(&have); err != nil {
+		return classify(op, err)
+	}
+	if now.Sub(have.LastTimestamp.Time) < repeatEvery {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"count": have.Count + 1, "lastTimestamp": at})
+	if err != nil {
+		return fault.New(fault.Permanent, op, err)
+	}
+	return classify(op, c.core.Patch(mergePatch).Namespace(n.Ref.Namespace).Resource("events").Name(name).Body(patch).Do(ctx).Error())
+}
