@@ -1,0 +1,164 @@
+package backend
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/clb-direct/clb-direct/localdev/clb/dataplane"
+)
+
+// The two kinds of load balancer (CLB API, LoadBalancerType).
+const (
+	Open     = "OPEN"
+	Internal = "INTERNAL"
+)
+
+// Tag is a tag of a load balancer.
+type Tag struct{ Key, Value string }
+
+// LoadBalancer is one instance as it was when asked for.
+type LoadBalancer struct {
+	ID, Name, Type, VPC, Subnet string
+	Tags                        []Tag
+	// VIP is invalid until the instance is normal.
+	VIP netip.Addr
+	// Normal is Status 1; otherwise it is being created.
+	Normal              bool
+	Created, StatusTime time.Time
+	ProjectID           uint64
+	PassToTarget        bool
+	// TargetCount counts bindings.
+	TargetCount int
+}
+
+// Listener is one listener as it was when asked for.
+type Listener struct {
+	ID, Protocol string
+	Port         int
+	Created      time.Time
+	Settings     Settings
+	// Places are where its targets are, if they were asked for: one with no location at
+	// layer 4.
+	Places []Place
+}
+
+// Settings are what ModifyListener can change.
+type Settings struct {
+	Name        string
+	HealthCheck HealthCheck
+	Scheduler   string
+	// SessionExpireTime and IdleConnectTimeout are in seconds; no session persistence
+	// is 0.
+	SessionExpireTime, IdleConnectTimeout int64
+	DeregisterTargetRst, SnatEnable       bool
+	// MaxConn and MaxCps are kept and not enforced; -1 is no limit.
+	MaxConn, MaxCps int64
+}
+
+// HealthCheck is a listener's health check with every default filled in (CLB API,
+// HealthCheck). Times are in seconds.
+type HealthCheck struct {
+	On                                        bool
+	Kind                                      string
+	Timeout, Interval, HealthNum, UnHealthNum int64
+	// Port is 0 where the target's own is checked.
+	Port                                  int64
+	Method, Path, Domain, Version         string
+	Codes                                 int64
+	ContextType, SendContext, RecvContext string
+	SourceIPType                          int64
+}
+
+// Place is a listener, or a location of one, and its targets in the order of their
+// registration.
+type Place struct {
+	Location string
+	Targets  []Target
+}
+
+// Target is one binding.
+type Target struct {
+	Addr       netip.AddrPort
+	Weight     int
+	Tag        string
+	Registered time.Time
+	Health     dataplane.State
+}
+
+// LoadBalancers lists the instances, oldest first.
+func (b *Backend) LoadBalancers() []LoadBalancer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]LoadBalancer, 0, len(b.lbs))
+	for _, lb := range b.inOrder() {
+		all = append(all, lb.snapshot())
+	}
+	return all
+}
+
+// LoadBalancer gives one instance.
+func (b *Backend) LoadBalancer(id string) (LoadBalancer, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lb, err := b.find(id)
+	if err != nil {
+		return LoadBalancer{}, err
+	}
+	return lb.snapshot(), nil
+}
+
+// Listeners lists the listeners of an instance that want says yes to (nil: all), in the
+// order of their creation, with their targets if asked for.
+func (b *Backend) Listeners(id string, targets bool, want func(Listener) bool) ([]Listener, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lb, err := b.find(id)
+	if err != nil {
+		return nil, err
+	}
+	var all []Listener
+	for _, l := range lb.listeners {
+		if want != nil && !want(l.info) {
+			continue
+		}
+		info := l.info
+		if targets {
+			info.Places = l.snapshot()
+		}
+		all = append(all, info)
+	}
+	return all, nil
+}
+
+func (lb *loadBalancer) snapshot() LoadBalancer {
+	info := lb.info
+	info.TargetCount = lb.targetCount()
+	return info
+}
+
+func (lb *loadBalancer) targetCount() int {
+	n := 0
+	for _, l := range lb.listeners {
+		for _, p := range l.places {
+			n += len(p.targets)
+		}
+	}
+	return n
+}
+
+func (l *listener) snapshot() []Place {
+	places := make([]Place, len(l.places))
+	for i, p := range l.places {
+		targets := make([]Target, len(p.targets))
+		for j, t := range p.targets {
+			health := t.verdict.State()
+			// The switch counts from when it is set; the data plane follows.
+			if !l.info.Settings.HealthCheck.On {
+				health = dataplane.Closed
+			}
+			targets[j] = Target{Addr: t.addr, Weight: t.weight, Tag: t.tag, Registered: t.registered, Health: health}
+		}
+		places[i] = Place{Location: p.location, Targets: targets}
+	}
+	return places
+}

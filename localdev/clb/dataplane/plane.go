@@ -1,0 +1,162 @@
+// Package dataplane is the part of the CLB emulator that carries packets: it listens on
+// virtual addresses, checks the health of the bound targets and forwards connections to
+// them. It knows nothing of the API, of tasks and of quotas.
+//
+// It is told what should be with Set, whole listeners at a time, and finds the
+// difference itself. What it finds out about a target it writes into the target's
+// Verdict.
+package dataplane
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Scheduler says how a listener spreads new connections.
+type Scheduler string
+
+// The schedulers of layer-4 listeners (CLB API, CreateListener and ModifyListener).
+const (
+	WRR       Scheduler = "WRR"
+	LeastConn Scheduler = "LEAST_CONN"
+	IPHash    Scheduler = "IP_HASH"
+)
+
+// Listener is one listener as the data plane should serve it.
+type Listener struct {
+	// ID names the listener from one Set to the next.
+	ID string
+	// Network is "tcp" or "udp"; Addr is the virtual address and port. Neither may
+	// change under one ID.
+	Network string
+	Addr    netip.AddrPort
+
+	Scheduler Scheduler
+	// Sticky keeps a client's address with its target until no new connection came for
+	// that long; zero is off.
+	Sticky time.Duration
+	// Idle ends connections and UDP sessions without traffic; zero is never.
+	Idle time.Duration
+	// ResetOnUnbind ends the connections of an unbound target with RST instead of FIN.
+	ResetOnUnbind bool
+	// SNAT opens connections to targets from the virtual address instead of from the
+	// client's.
+	SNAT bool
+
+	Check   Check
+	Targets []Target
+}
+
+// Target is one binding.
+type Target struct {
+	Addr netip.AddrPort
+	// Weight is the share of new connections, 0 to 100; at 0 there are none.
+	Weight int
+	// Verdict must not be nil, and must be a new one whenever the target is bound anew.
+	Verdict *Verdict
+}
+
+// Options choose between behaviours on which the sources disagree, and inject what
+// tests want to hold. The zero value is the documented behaviour.
+type Options struct {
+	// RefuseDead refuses connections when every target of weight above 0 is Dead,
+	// instead of forwarding to all of them.
+	RefuseDead bool
+	// KeepUnbound lets the established connections of an unbound target go on.
+	KeepUnbound bool
+	// SkipWeightZero leaves targets of weight 0 unchecked (state Unknown), against the
+	// documentation, which has them checked whatever their weight.
+	SkipWeightZero bool
+	// Seed makes the phases of health checks repeatable.
+	Seed uint64
+	// Log gets what can't be told to anyone else; nil discards it. A target that is
+	// down is not logged: that is what verdicts are for.
+	Log *slog.Logger
+}
+
+// Plane is a running data plane. It is safe for concurrent use.
+type Plane struct {
+	opts Options
+
+	mu         sync.Mutex
+	rand       *rand.Rand
+	forwarders map[string]*forwarder
+	closed     bool
+
+	running sync.WaitGroup
+}
+
+// New makes a data plane that serves nothing yet.
+func New(opts Options) *Plane {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Plane{
+		opts:       opts,
+		rand:       rand.New(rand.NewPCG(opts.Seed, opts.Seed)),
+		forwarders: map[string]*forwarder{},
+	}
+}
+
+// Set makes the listener l.ID be as l says: opened if it is new, its bindings and
+// settings changed if it isn't. It fails if the address can't be listened on; the next
+// Set tries again.
+func (p *Plane) Set(l Listener) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return fmt.Errorf("setting listener %s: data plane is closed", l.ID)
+	}
+	f, found := p.forwarders[l.ID]
+	if !found {
+		f = &forwarder{plane: p, flows: map[flow]struct{}{}}
+		if err := f.open(l); err != nil {
+			p.mu.Unlock()
+			return fmt.Errorf("opening listener %s: %w", l.ID, err)
+		}
+		p.forwarders[l.ID] = f
+	}
+	p.mu.Unlock()
+
+	f.update(l)
+	return nil
+}
+
+// Remove closes the listener and everything it carries; an unknown id is no error.
+func (p *Plane) Remove(id string) {
+	p.mu.Lock()
+	f := p.forwarders[id]
+	delete(p.forwarders, id)
+	p.mu.Unlock()
+	if f != nil {
+		f.close()
+	}
+}
+
+// Close ends everything and waits until it has ended.
+func (p *Plane) Close() {
+	p.mu.Lock()
+	p.closed = true
+	forwarders := p.forwarders
+	p.forwarders = map[string]*forwarder{}
+	p.mu.Unlock()
+	for _, f := range forwarders {
+		f.close()
+	}
+	p.running.Wait()
+}
+
+// phase is a random part of interval, so that the checks of many targets bound in one
+// call don't come in one burst.
+func (p *Plane) phase(interval time.Duration) time.Duration {
+	if interval <= 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(p.rand.Int64N(int64(interval)))
+}

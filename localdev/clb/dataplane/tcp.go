@@ -1,0 +1,152 @@
+package dataplane
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// serveTCP accepts until the listener is closed.
+func (f *forwarder) serveTCP(ln *net.TCPListener) {
+	for {
+		conn, err := ln.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of file descriptors, most likely: it passes, and spinning doesn't help.
+			f.plane.opts.Log.Error("accepting a connection", "listener", ln.Addr().String(), "error", err)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		f.plane.running.Go(func() { f.carry(conn) })
+	}
+}
+
+// carry forwards one connection. A client that can't be served is reset, as a packet
+// forwarder would have its SYN answered.
+func (f *forwarder) carry(client *net.TCPConn) {
+	// The listener's sockets are IPv4 or IPv6 as its address is, so Unmap only undoes
+	// the mapped form that dual-stack systems report.
+	remote := client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	t := f.pick(remote, time.Now())
+	if t == nil {
+		reset(client)
+		return
+	}
+	source := remote
+	if f.snat() {
+		source = f.vip.Addr()
+	}
+	c := &connection{client: client}
+	// It is booked before the target answers: scheduling by connections counts it, and
+	// unbinding ends it.
+	if !f.track(t, c) {
+		reset(client)
+		return
+	}
+	defer f.untrack(t, c)
+	server, err := dial("tcp", t.addr, source, f.vip.Addr())
+	if err != nil {
+		reset(client)
+		return
+	}
+	c.join(server.(*net.TCPConn))
+	c.copyBoth(f.idle)
+}
+
+// connection is a client and a target joined. A library's proxy would do but for two
+// things that clients of a load balancer rely on: a reset on one side must arrive as a
+// reset on the other (an end of file would make a cut answer look whole), and a
+// connection idle for IdleConnectTimeout ends.
+type connection struct {
+	client *net.TCPConn
+
+	mu      sync.Mutex
+	server  *net.TCPConn
+	aborted bool
+	reset   bool
+
+	// active is when bytes last moved, in either direction, as Unix nanoseconds.
+	active atomic.Int64
+}
+
+// join adds the target's side; if the connection was aborted meanwhile it is closed.
+func (c *connection) join(server *net.TCPConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.server = server
+	if c.aborted {
+		c.end(server)
+	}
+}
+
+func (c *connection) abort(withReset bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.aborted {
+		return
+	}
+	c.aborted, c.reset = true, withReset
+	c.end(c.client)
+	if c.server != nil {
+		c.end(c.server)
+	}
+}
+
+func (c *connection) end(conn *net.TCPConn) {
+	if c.reset {
+		reset(conn)
+		return
+	}
+	_ = conn.Close()
+}
+
+// copyBoth copies until both directions have ended or the connection was aborted.
+func (c *connection) copyBoth(idle func() time.Duration) {
+	c.active.Store(time.Now().UnixNano())
+	var back sync.WaitGroup
+	back.Go(func() { c.copyOne(c.client, c.server, idle) })
+	c.copyOne(c.server, c.client, idle)
+	back.Wait()
+	c.abort(false)
+}
+
+// copyOne copies one direction and passes its end on: a half close as a half close,
+// anything else as a reset.
+func (c *connection) copyOne(dst, src *net.TCPConn, idle func() time.Duration) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for {
+		limit := idle()
+		if limit > 0 {
+			_ = src.SetReadDeadline(time.Unix(0, c.active.Load()).Add(limit))
+		}
+		n, err := src.Read(*buf)
+		if n > 0 {
+			c.active.Store(time.Now().UnixNano())
+			if _, werr := dst.Write((*buf)[:n]); werr != nil {
+				c.abort(true)
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			_ = dst.CloseWrite()
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().UnixNano() < c.active.Load()+int64(limit):
+			// The other direction has moved since.
+		default:
+			c.abort(true)
+			return
+		}
+	}
+}
+
+// buffers are shared by all connections: most are short.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}

@@ -1,0 +1,115 @@
+package dataplane
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// maxDatagram is more than any UDP payload over IPv4.
+const maxDatagram = 64 << 10
+
+// session is what one client address and port is to a UDP listener: a target, and a
+// socket towards it.
+type session struct {
+	client netip.AddrPort
+	target *target
+	server net.Conn
+	active atomic.Int64
+	once   sync.Once
+}
+
+func (s *session) abort(bool) { s.once.Do(func() { _ = s.server.Close() }) }
+
+// serveUDP reads datagrams until the socket is closed.
+func (f *forwarder) serveUDP(conn *net.UDPConn) {
+	buf := make([]byte, maxDatagram)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// An ICMP error about a client that went away.
+			continue
+		}
+		client := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		s := f.session(conn, client)
+		if s == nil {
+			continue
+		}
+		s.active.Store(time.Now().UnixNano())
+		// UDP promises nothing; a target that is down is found out by its checks.
+		_, _ = s.server.Write(buf[:n])
+	}
+}
+
+// session finds the client's session or opens one; nil if there is no target.
+func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
+	f.mu.Lock()
+	s := f.sessions[client]
+	snat := f.l.SNAT
+	f.mu.Unlock()
+	if s != nil {
+		return s
+	}
+
+	t := f.pick(client.Addr(), time.Now())
+	if t == nil {
+		return nil
+	}
+	source := client.Addr()
+	if snat {
+		source = f.vip.Addr()
+	}
+	server, err := dial("udp", t.addr, source, f.vip.Addr())
+	if err != nil {
+		return nil
+	}
+	s = &session{client: client, target: t, server: server}
+	s.active.Store(time.Now().UnixNano())
+	if !f.track(t, s) {
+		s.abort(false)
+		return nil
+	}
+	f.mu.Lock()
+	f.sessions[client] = s
+	f.mu.Unlock()
+	f.plane.running.Go(func() { f.answer(conn, s) })
+	return s
+}
+
+// answer carries the target's datagrams back until the session is idle or ended.
+func (f *forwarder) answer(conn *net.UDPConn, s *session) {
+	defer func() {
+		s.abort(false)
+		f.mu.Lock()
+		delete(f.sessions, s.client)
+		f.mu.Unlock()
+		f.untrack(s.target, s)
+	}()
+	buf := make([]byte, maxDatagram)
+	for {
+		limit := f.idle()
+		if limit > 0 {
+			_ = s.server.SetReadDeadline(time.Unix(0, s.active.Load()).Add(limit))
+		}
+		n, err := s.server.Read(buf)
+		switch {
+		case err == nil:
+			s.active.Store(time.Now().UnixNano())
+			_, _ = conn.WriteToUDPAddrPort(buf[:n], s.client)
+		case errors.Is(err, syscall.ECONNREFUSED):
+			// Port unreachable: the session stays with its target, as it would behind a
+			// packet forwarder.
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().UnixNano() < s.active.Load()+int64(limit):
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package clb
+
+import (
+	"slices"
+
+	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
+
+	"github.com/clb-direct/clb-direct/localdev/clb/backend"
+)
+
+// The protocols of listeners (CLB API, CreateListener).
+var protocols = []string{"TCP", "UDP", "HTTP", "HTTPS", "TCP_SSL", "QUIC"}
+
+func (s *Server) createListener(op backend.Op, q *api.CreateListenerRequestParams) (*api.CreateListenerResponseParams, error) {
+	err := firstError(
+		required(id("LoadBalancerId", q.LoadBalancerId), list("Ports", q.Ports), id("Protocol", q.Protocol)),
+		among("Protocol", q.Protocol, protocols...),
+	)
+	if err != nil {
+		return nil, err
+	}
+	protocol := *q.Protocol
+	// The documentation allows 50; the message below is what 50 get.
+	if len(q.Ports) >= 50 {
+		return nil, failure("InvalidParameterValue.Length", "Length of `.Ports` should be less than 50, it is %d.", len(q.Ports))
+	}
+	if len(q.ListenerNames) > 0 && len(q.ListenerNames) != len(q.Ports) {
+		return nil, failure("InvalidParameterValue.Length", "Length of `.ListenerNames` should be that of `.Ports`, %d, it is %d.", len(q.Ports), len(q.ListenerNames))
+	}
+	err = unsupported(
+		need{"Protocol: " + protocol, protocol != "TCP" && protocol != "UDP"},
+		need{"TargetType", q.TargetType != nil && *q.TargetType != "NODE"},
+		need{"SessionType", q.SessionType != nil && *q.SessionType != "NORMAL"},
+		need{"EndPort", value(q.EndPort) != 0}, list("FullEndPorts", q.FullEndPorts),
+		need{"Certificate", q.Certificate != nil}, need{"MultiCertInfo", q.MultiCertInfo != nil},
+		need{"ProxyProtocol", value(q.ProxyProtocol)},
+		need{"RescheduleTargetZeroWeight", value(q.RescheduleTargetZeroWeight)},
+		need{"RescheduleUnhealthy", value(q.RescheduleUnhealthy)},
+		need{"RescheduleExpandTarget", value(q.RescheduleExpandTarget)},
+	)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := change{
+		name: nil, session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
+		schedulers: []string{"WRR", "LEAST_CONN"},
+		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
+	}.apply(protocol, defaultSettings(protocol))
+	if err != nil {
+		return nil, err
+	}
+
+	var wants []backend.NewListener
+	for i, port := range q.Ports {
+		if err := firstError(required(need{"Ports", port != nil}), within("Ports", port, 1, 65535)); err != nil {
+			return nil, err
+		}
+		want := backend.NewListener{Protocol: protocol, Port: int(*port), Settings: settings}
+		if len(q.ListenerNames) > 0 {
+			if err := checkName("ListenerNames", q.ListenerNames[i]); err != nil {
+				return nil, err
+			}
+			want.Settings.Name = value(q.ListenerNames[i])
+		}
+		wants = append(wants, want)
+	}
+	ids, err := s.backend.CreateListeners(op, *q.LoadBalancerId, wants)
+	if err != nil {
+		return nil, err
+	}
+	return &api.CreateListenerResponseParams{ListenerIds: common.StringPtrs(ids)}, nil
+}
+
+func (s *Server) modifyListener(op backend.Op, q *api.ModifyListenerRequestParams) (*empty, error) {
+	err := firstError(
+		required(id("LoadBalancerId", q.LoadBalancerId), id("ListenerId", q.ListenerId)),
+		unsupported(
+			need{"TargetType", q.TargetType != nil && *q.TargetType != "NODE"},
+			need{"SessionType", q.SessionType != nil && *q.SessionType != "NORMAL"},
+			need{"Certificate", q.Certificate != nil}, need{"MultiCertInfo", q.MultiCertInfo != nil},
+			need{"ProxyProtocol", value(q.ProxyProtocol)}, need{"SniSwitch", value(q.SniSwitch) != 0},
+			need{"KeepaliveEnable", value(q.KeepaliveEnable) != 0},
+			need{"RescheduleTargetZeroWeight", value(q.RescheduleTargetZeroWeight)},
+			need{"RescheduleUnhealthy", value(q.RescheduleUnhealthy)},
+			need{"RescheduleExpandTarget", value(q.RescheduleExpandTarget)},
+		),
+	)
+	if err != nil {
+		return nil, err
+	}
+	c := change{
+		name: q.ListenerName, session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
+		schedulers: []string{"WRR", "LEAST_CONN", "IP_HASH"},
+		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
+	}
+	return &empty{}, s.backend.ModifyListener(op, *q.LoadBalancerId, *q.ListenerId, c.apply)
+}
+
+func (s *Server) deleteListener(op backend.Op, q *api.DeleteListenerRequestParams) (*empty, error) {
+	if err := required(id("LoadBalancerId", q.LoadBalancerId), id("ListenerId", q.ListenerId)); err != nil {
+		return nil, err
+	}
+	return &empty{}, s.backend.DeleteListeners(op, *q.LoadBalancerId, []string{*q.ListenerId})
+}
+
+// deleteListeners deletes all listeners if none is named, as documented.
+func (s *Server) deleteListeners(op backend.Op, q *api.DeleteLoadBalancerListenersRequestParams) (*empty, error) {
+	err := firstError(
+		required(id("LoadBalancerId", q.LoadBalancerId)),
+		atMost("ListenerIds", q.ListenerIds, 20),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, s.backend.DeleteListeners(op, *q.LoadBalancerId, deref(q.ListenerIds))
+}
+
+func (s *Server) describeListeners(q *api.DescribeListenersRequestParams) (*api.DescribeListenersResponseParams, error) {
+	err := firstError(
+		required(id("LoadBalancerId", q.LoadBalancerId)),
+		atMost("ListenerIds", q.ListenerIds, 100),
+		among("Protocol", q.Protocol, protocols...),
+	)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.backend.Listeners(*q.LoadBalancerId, false, listenerFilter(q.ListenerIds, q.Protocol, q.Port))
+	if err != nil {
+		return nil, err
+	}
+	answer := &api.DescribeListenersResponseParams{TotalCount: common.Uint64Ptr(uint64(len(found)))}
+	for _, l := range found {
+		answer.Listeners = append(answer.Listeners, s.listener(l))
+	}
+	return answer, nil
+}
+
+// listenerFilter judges the parameters that several descriptions share.
+func listenerFilter(ids []*string, protocol *string, port *int64) func(backend.Listener) bool {
+	names := deref(ids)
+	return func(l backend.Listener) bool {
+		return (len(names) == 0 || slices.Contains(names, l.ID)) &&
+			(protocol == nil || *protocol == l.Protocol) &&
+			(port == nil || *port == int64(l.Port))
+	}
+}
+
+func (s *Server) listener(l backend.Listener) *api.Listener {
+	set := l.Settings
+	return &api.Listener{
+		ListenerId: &l.ID, ListenerName: &set.Name, Protocol: &l.Protocol, Port: common.Int64Ptr(int64(l.Port)),
+		CreateTime: s.time(l.Created), HealthCheck: describeHealthCheck(set.HealthCheck),
+		Scheduler: &set.Scheduler, SessionExpireTime: &set.SessionExpireTime, SessionType: common.StringPtr("NORMAL"),
+		TargetType: common.StringPtr("NODE"), EndPort: common.Int64Ptr(0), SniSwitch: common.Int64Ptr(0),
+		DeregisterTargetRst: &set.DeregisterTargetRst, IdleConnectTimeout: &set.IdleConnectTimeout,
+		MaxConn: &set.MaxConn, MaxCps: &set.MaxCps, AttrFlags: attributes(set),
+	}
+}
+
+// attributes are the switches that have no field of their own in a description.
+func attributes(set backend.Settings) []*string {
+	if set.SnatEnable {
+		return common.StringPtrs([]string{"SnatEnable"})
+	}
+	return nil
+}
