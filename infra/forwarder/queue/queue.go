@@ -1,0 +1,331 @@
+// Package queue is the retry engine: latest wins, one send at a time per function
+// and partition, many partitions side by side, and nothing is ever dropped. What
+// is marked while a send of its partition is under way is sent after it; what a
+// failed send carried stays until a send succeeds.
+//
+//	answer                       what was sent
+//	done                         is forgotten
+//	continue                     is ready again at once
+//	requeue after d              is looked at again after d, the pods pending alone
+//	failure Invalid, Permanent   is parked: until its partition changes, or about 60 s
+//	any other failure, no answer comes again after a growing, jittered delay
+package queue
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/clb-direct/clb-direct/infra/forwarder/work"
+	"github.com/clb-direct/clb-direct/shared/event"
+)
+
+// Options of a Queue; zero fields get the defaults.
+type Options struct {
+	// Parallel is how many sends may be under way; default 32.
+	Parallel int
+	// MinBackoff is the first delay after a failure, default 200 ms; it doubles with
+	// each more, and a random part of it is waited.
+	MinBackoff time.Duration
+	// PressingCap bounds it while a pod of the partition waits for its gate, or
+	// something has changed since: default 5 s. IdleCap bounds it otherwise: 60 s.
+	PressingCap, IdleCap time.Duration
+	// Park is about how long what failed for good waits for a change; default 60 s.
+	Park time.Duration
+	// MaxWindow is how long marks may be gathered before a send of a busy partition;
+	// an idle one sends at once. Default 100 ms.
+	MaxWindow time.Duration
+	// Now and Random (in [0,1)) are the clock and the dice.
+	Now    func() time.Time
+	Random func() float64
+	// Pressing tells whether a pod of the partition waits for its gate.
+	Pressing func(work.Key) bool
+	// Send carries out one send. It must end when its context does.
+	Send func(context.Context, Sending) Outcome
+}
+
+// Sending is what is to be sent.
+type Sending struct {
+	work.Key
+	Look work.Look
+	// Ended are attempts which the platform says are over.
+	Ended []string
+	// Failures counts the sends of this partition that have failed since the last
+	// that didn't.
+	Failures int
+}
+
+// Outcome says how a send went. Exactly one of Reply, Err, Gone and Moved counts,
+// in the order Gone, Moved, Err, Reply.
+type Outcome struct {
+	// Reply is the function's answer.
+	Reply event.Reply
+	// Err is set when there was none.
+	Err error
+	// Ended is the attempt, when the platform says that it is over without an answer.
+	Ended string
+	// Gone: there was nothing to send, and nobody left to send it for.
+	Gone bool
+	// Moved: nothing was sent, the partition has another key now.
+	Moved *work.Key
+}
+
+// Queue holds the partitions. Make one with New.
+type Queue struct {
+	o Options
+
+	mu      sync.Mutex
+	entries map[work.Key]*entry
+	order   order
+	running int
+	swept   time.Time
+	wake    chan struct{}
+}
+
+// New makes a queue. Nothing is sent until Run.
+func New(o Options) *Queue {
+	if o.Parallel == 0 {
+		o.Parallel = 32
+	}
+	setDefault(&o.MinBackoff, 200*time.Millisecond)
+	setDefault(&o.PressingCap, 5*time.Second)
+	setDefault(&o.IdleCap, time.Minute)
+	setDefault(&o.Park, time.Minute)
+	setDefault(&o.MaxWindow, 100*time.Millisecond)
+	return &Queue{o: o, entries: map[work.Key]*entry{}, wake: make(chan struct{}, 1)}
+}
+
+func setDefault(d *time.Duration, v time.Duration) {
+	if *d == 0 {
+		*d = v
+	}
+}
+
+// Add takes in marks.
+func (q *Queue) Add(marks ...work.Mark) {
+	if len(marks) == 0 {
+		return
+	}
+	q.mu.Lock()
+	now := q.o.Now()
+	for _, m := range marks {
+		if m.Look.Since.IsZero() {
+			m.Look.Since = now
+		}
+		e := q.entry(m.Key)
+		e.mark(m.Look, now, q.o)
+		q.fix(e)
+	}
+	q.mu.Unlock()
+	q.nudge()
+}
+
+// Run sends what is due until ctx ends, then waits for the sends under way.
+func (q *Queue) Run(ctx context.Context) {
+	var sends sync.WaitGroup
+	defer sends.Wait()
+	timer := time.NewTimer(forget)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		next := q.start(ctx, &sends)
+		timer.Reset(next)
+		select {
+		case <-ctx.Done():
+		case <-q.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// start begins every send that is due and finds a place, and tells how long it is
+// until the next.
+func (q *Queue) start(ctx context.Context, sends *sync.WaitGroup) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sweep(q.o.Now())
+	for q.running < q.o.Parallel && len(q.order) > 0 {
+		e, now := q.order[0], q.o.Now()
+		if wait := e.at.Sub(now); wait > 0 {
+			return min(wait, forget)
+		}
+		s := e.take(now)
+		q.fix(e)
+		q.running++
+		sends.Go(func() {
+			out := q.o.Send(ctx, s)
+			q.finish(s.Key, out)
+		})
+	}
+	return forget // a send's end, or a mark, comes first
+}
+
+// forget is how long a partition with nothing to do is remembered: how busy it was,
+// and the attempts that ended.
+const forget = time.Minute
+
+// sweep lets go of what has had nothing to do for long.
+func (q *Queue) sweep(now time.Time) {
+	if now.Sub(q.swept) < forget {
+		return
+	}
+	q.swept = now
+	for k, e := range q.entries {
+		if e.idle() && now.Sub(e.touched) >= forget {
+			delete(q.entries, k)
+		}
+	}
+}
+
+// finish takes in how a send went.
+func (q *Queue) finish(k work.Key, out Outcome) {
+	pressing := q.o.Pressing != nil && (out.Err != nil || out.Reply.Failure != nil) && q.o.Pressing(k)
+	q.mu.Lock()
+	q.running--
+	now := q.o.Now()
+	e := q.entries[k]
+	switch {
+	case out.Gone:
+		e.forget()
+	case out.Moved != nil:
+		to := q.entry(*out.Moved)
+		to.mark(e.sending, now, q.o)
+		to.ended = append(to.ended, e.ended...)
+		q.fix(to)
+		e.forget()
+	case out.Err != nil:
+		q.end(k, out.Ended, now)
+		e.fail(now, q.backoff(e.failures, pressing))
+	default:
+		e.settle(out.Reply, now, q.o, func() time.Duration { return q.backoff(e.failures, pressing) })
+	}
+	q.fix(e)
+	q.mu.Unlock()
+	q.nudge()
+}
+
+// end notes an attempt that is over for every function that might wait for what it
+// held: a CLB's Lease is taken by frontend and backends alike.
+func (q *Queue) end(k work.Key, attempt string, now time.Time) {
+	if attempt == "" || k.Function == event.Readiness { // readiness takes no Lease
+		return
+	}
+	for _, f := range []event.Function{event.Frontend, event.Backends} {
+		e := q.entry(work.Key{Function: f, Partition: k.Partition})
+		e.touched = now
+		e.ended = append(e.ended, attempt)
+		e.ended = e.ended[max(0, len(e.ended)-maxEnded):]
+	}
+}
+
+// maxEnded bounds the attempts an entry remembers; more than one at a time means
+// that a function dies at every try.
+const maxEnded = 10
+
+// backoff is the delay after one more failure: full jitter, but never nothing.
+func (q *Queue) backoff(failures int, pressing bool) time.Duration {
+	limit := q.o.IdleCap
+	if pressing {
+		limit = q.o.PressingCap
+	}
+	d := limit
+	if failures < 20 {
+		d = min(limit, q.o.MinBackoff<<failures)
+	}
+	return max(time.Duration(q.o.Random()*float64(d)), q.o.MinBackoff/10)
+}
+
+func (q *Queue) entry(k work.Key) *entry {
+	e := q.entries[k]
+	if e == nil {
+		e = &entry{key: k, index: -1}
+		q.entries[k] = e
+	}
+	return e
+}
+
+// fix puts an entry where it belongs in the order.
+func (q *Queue) fix(e *entry) {
+	at, due := e.next()
+	e.at = at
+	switch {
+	case !due && e.index >= 0:
+		heap.Remove(&q.order, e.index)
+	case due && e.index >= 0:
+		heap.Fix(&q.order, e.index)
+	case due:
+		heap.Push(&q.order, e)
+	}
+}
+
+func (q *Queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stats is what a queue looks like now, by function.
+type Stats struct {
+	// Waiting counts partitions with something unsent, Sending those being sent,
+	// Later those that a function asked to be called again for, Parked those that
+	// failed for good.
+	Waiting, Sending, Later, Parked int
+	// Oldest is since when the oldest change has waited to be acknowledged, zero
+	// when nothing does.
+	Oldest time.Time
+}
+
+// Stats counts.
+func (q *Queue) Stats() map[event.Function]Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := map[event.Function]Stats{}
+	for k, e := range q.entries {
+		s := out[k.Function]
+		if !e.ready.Empty() || e.later.kind == failed {
+			s.Waiting++
+		}
+		if e.inFlight {
+			s.Sending++
+		}
+		switch e.later.kind {
+		case asked:
+			s.Later++
+		case parked:
+			s.Parked++
+		}
+		if since := e.oldest(); !since.IsZero() && (s.Oldest.IsZero() || since.Before(s.Oldest)) {
+			s.Oldest = since
+		}
+		out[k.Function] = s
+	}
+	return out
+}
+
+// order is a heap of entries by when they are due.
+type order []*entry
+
+func (o order) Len() int           { return len(o) }
+func (o order) Less(i, j int) bool { return o[i].at.Before(o[j].at) }
+func (o order) Swap(i, j int) {
+	o[i], o[j] = o[j], o[i]
+	o[i].index, o[j].index = i, j
+}
+
+// Push is for package heap.
+func (o *order) Push(v any) {
+	e := v.(*entry)
+	e.index = len(*o)
+	*o = append(*o, e)
+}
+
+// Pop is for package heap.
+func (o *order) Pop() any {
+	old := *o
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*o = old[:len(old)-1]
+	e.index = -1
+	return e
+}

@@ -1,0 +1,129 @@
+// Package work holds the unit of what the forwarder does: a Look, which says where
+// a function should look, under a Key, which says which function and partition.
+// Looks of one key merge, so that only the latest state of anything is ever sent.
+package work
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/kube"
+)
+
+// Key names a queue: one partition of one function. At most one event of a key is
+// under way at a time.
+type Key struct {
+	Function  event.Function
+	Partition string
+}
+
+// String writes function and partition.
+func (k Key) String() string { return string(k.Function) + " " + k.Partition }
+
+// Mark is a look under its key.
+type Mark struct {
+	Key
+	Look Look
+}
+
+// podKey tells pods apart in a look. The address is part of it: a pod that got
+// another one may still have a target at the old.
+type podKey struct{ namespace, name, uid, ip string }
+
+// Look is what is known to need a look. The zero value is an empty look.
+type Look struct {
+	// All: everything of the partition.
+	All bool
+	// Services that changed, the first one to change first.
+	Services []event.Ref
+	// Version is the newest resourceVersion among what changed.
+	Version string
+	// Urgent: traffic may be lost while this waits (a pod is going).
+	Urgent bool
+	// Since is when the oldest part of it became known, zero when nobody is waiting
+	// for it: the function itself asked to be called again.
+	Since time.Time
+
+	pods map[podKey]event.Pod
+}
+
+// Of is a look at pods.
+func Of(pods ...event.Pod) Look {
+	var l Look
+	for _, p := range pods {
+		l.add(p)
+	}
+	return l
+}
+
+// Empty tells whether there is nothing to look at.
+func (l Look) Empty() bool { return !l.All && len(l.Services) == 0 && len(l.pods) == 0 }
+
+// Len is how many pods are named.
+func (l Look) Len() int { return len(l.pods) }
+
+// Pods are the pods named, in the order of namespace, name, uid and address.
+func (l Look) Pods() []event.Pod {
+	out := make([]event.Pod, 0, len(l.pods))
+	for _, p := range l.pods {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b event.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID), cmp.Compare(a.IP, b.IP))
+	})
+	return out
+}
+
+// Merge is everything that l or m says. Neither is changed.
+func (l Look) Merge(m Look) Look {
+	out := Look{
+		All:     l.All || m.All,
+		Urgent:  l.Urgent || m.Urgent,
+		Version: kube.LatestResourceVersion(l.Version, m.Version),
+		Since:   earlier(l.Since, m.Since),
+	}
+	for _, refs := range [][]event.Ref{l.Services, m.Services} {
+		for _, r := range refs {
+			if !slices.Contains(out.Services, r) {
+				out.Services = append(out.Services, r)
+			}
+		}
+	}
+	if n := len(l.pods) + len(m.pods); n > 0 {
+		out.pods = make(map[podKey]event.Pod, n)
+	}
+	for _, pods := range []map[podKey]event.Pod{l.pods, m.pods} {
+		for _, p := range pods {
+			out.add(p)
+		}
+	}
+	return out
+}
+
+// Only is l narrowed to pods, with everything else that it says.
+func (l Look) Only(pods []event.Pod) Look {
+	out := Of(pods...)
+	out.Version, out.Since, out.Urgent = l.Version, l.Since, l.Urgent
+	return out
+}
+
+// add names a pod; the newest version of the same one is kept.
+func (l *Look) add(p event.Pod) {
+	if l.pods == nil {
+		l.pods = map[podKey]event.Pod{}
+	}
+	k := podKey{p.Namespace, p.Name, p.UID, p.IP}
+	if had, ok := l.pods[k]; ok {
+		p.ResourceVersion = kube.LatestResourceVersion(had.ResourceVersion, p.ResourceVersion)
+	}
+	l.pods[k] = p
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
