@@ -89,7 +89,7 @@ inputs:
 `
 
 // pack zips the test function as `make package` would.
-func pack(t *testing.T, mode fs.FileMode, names ...string) string {
+func pack(t testing.TB, mode fs.FileMode, names ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "package.zip")
 	if err := writePackage(path, mode, names...); err != nil {
@@ -126,12 +126,12 @@ func writePackage(path string, mode fs.FileMode, names ...string) error {
 // emulator is a server with a client of its API.
 type emulator struct {
 	*scf.Server
-	t      *testing.T
+	t      testing.TB
 	client *api.Client
 	store  *tc3.Store
 }
 
-func start(t *testing.T, change func(*scf.Options)) *emulator {
+func start(t testing.TB, change func(*scf.Options)) *emulator {
 	t.Helper()
 	store := &tc3.Store{}
 	store.Add(tc3.Credential{SecretID: "AKIDcaller", SecretKey: "secret", Principal: "caller"})
@@ -156,12 +156,12 @@ func start(t *testing.T, change func(*scf.Options)) *emulator {
 	return &emulator{Server: server, t: t, client: newClient(t, server.Endpoint()), store: opts.Store}
 }
 
-func newClient(t *testing.T, endpoint string) *api.Client {
+func newClient(t testing.TB, endpoint string) *api.Client {
 	t.Helper()
 	return newRegionClient(t, endpoint, scf.DefaultRegion)
 }
 
-func newRegionClient(t *testing.T, endpoint, region string) *api.Client {
+func newRegionClient(t testing.TB, endpoint, region string) *api.Client {
 	t.Helper()
 	p := profile.NewClientProfile()
 	p.HttpProfile.Scheme = "HTTP"
@@ -173,7 +173,7 @@ func newRegionClient(t *testing.T, endpoint, region string) *api.Client {
 	return client
 }
 
-func write(t *testing.T, name, text string) string {
+func write(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -255,7 +255,7 @@ func (e *emulator) last() scf.Invocation {
 }
 
 // await polls a condition of another process or goroutine.
-func await(t *testing.T, what string, done func() bool) {
+func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	poll := time.NewTicker(2 * time.Millisecond)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -190,8 +191,8 @@ type variable struct {
 
 func buildFunction(field, key, fallback string, keys map[string]any) (Function, error) {
 	var in functionInputs
-	if err := remarshal(keys, &in); err != nil {
-		return Function{}, fmt.Errorf("%s.%w", field, err)
+	if err := remarshal(field, keys, &in); err != nil {
+		return Function{}, err
 	}
 	f := Function{
 		Key:         key,
@@ -295,8 +296,8 @@ func addTriggers(m *Manifest, list any) error {
 	for i, entry := range entries {
 		field := fmt.Sprintf("inputs.triggers[%d]", i)
 		var t triggerInputs
-		if err := remarshal(entry, &t); err != nil {
-			return fmt.Errorf("%s.%w", field, err)
+		if err := remarshal(field, entry, &t); err != nil {
+			return err
 		}
 		at := slices.IndexFunc(m.Functions, func(f Function) bool { return f.Key == t.Function })
 		if at < 0 {
@@ -335,21 +336,36 @@ func decodeYAML(data []byte) (map[string]any, error) {
 	return top, nil
 }
 
-// remarshal decodes a part of the document into a struct; the error begins with the
-// name of the field that doesn't fit.
-func remarshal(part any, into any) error {
+// remarshal decodes a part of the document into a struct; the error names the field
+// that doesn't fit.
+func remarshal(field string, part, into any) error {
 	raw, err := json.Marshal(part)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", field, err)
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	err = d.Decode(into)
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("%s: a %s, want %s", wrong.Field, wrong.Value, wrong.Type)
+		at := strings.TrimSuffix(field+"."+wrong.Field, ".")
+		return fmt.Errorf("%s: a %s, want %s", at, wrong.Value, yamlKind(wrong.Type))
 	}
 	return err
+}
+
+// yamlKind says what stands in the file for a Go type.
+func yamlKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct:
+		return "a map"
+	default:
+		return "a " + t.Kind().String()
+	}
 }
 
 func checkKeys(prefix string, have map[string]any, known []string) error {

@@ -55,10 +55,12 @@ func (s *spawner) stop() {
 }
 
 // Instance ports lie below the range that Linux hands out itself (from 32768), so that
-// no outgoing connection takes one between its choice and the instance's listening.
+// no outgoing connection takes one between its choice and the instance's listening. The
+// range is narrow, and around SCF's own 28902, since an instance listens on all
+// addresses and so keeps pods on theirs from using its port.
 const (
-	firstPort = 20000
-	lastPort  = 31999
+	firstPort = 28000
+	lastPort  = 29999
 )
 
 // freePort finds a port nobody listens on.
