@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -255,6 +256,78 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Errorf("closing again: %v", err)
 	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	const events = 40
+	e := start(t, nil)
+	failures := make(chan string, events)
+	for range events {
+		go func() {
+			result, err := e.tryInvoke("plain", `{"do":"sleep","ms":500}`)
+			if err != nil {
+				failures <- err.Error()
+				return
+			}
+			failures <- *result.ErrMsg
+		}()
+	}
+	for range events {
+		if got := <-failures; got != "" {
+			t.Error(got)
+		}
+	}
+
+	// No process had two events at a time.
+	byPID := map[int][]scf.Invocation{}
+	for _, i := range e.Invocations() {
+		for _, other := range byPID[i.PID] {
+			if i.Handed.Before(other.End) && other.Handed.Before(i.End) {
+				t.Errorf("process %d had %s and %s at a time", i.PID, i.RequestID, other.RequestID)
+			}
+		}
+		byPID[i.PID] = append(byPID[i.PID], i)
+	}
+}
+
+func TestCloseDuringColdStarts(t *testing.T) {
+	e := start(t, func(o *scf.Options) { o.ColdStart = time.Minute })
+	const events = 5
+	done := make(chan error, events)
+	for range events {
+		go func() {
+			_, err := e.tryInvoke("plain", `{}`)
+			done <- err
+		}()
+	}
+	await(t, "the events to be there", func() bool { return len(e.Invocations()) == events })
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range events {
+		if got := code(<-done); got != "InternalError.System" {
+			t.Errorf("got %s, want InternalError.System", got)
+		}
+	}
+}
+
+func TestNothingIsLeftRunning(t *testing.T) {
+	before := runtime.NumGoroutine()
+	server, err := scf.Start(t.Context(), scf.Options{
+		Package: pack(t, 0o755, "main"), Manifest: write(t, "serverless.yml", manifest), ColdStart: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &emulator{Server: server, t: t}
+	for _, body := range []string{`{}`, `{"do":"exit"}`, `{"do":"panic"}`, `{}`} {
+		e.post("url", body)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	await(t, "all goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 func TestContextEndsTheServer(t *testing.T) {
