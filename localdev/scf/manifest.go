@@ -19,6 +19,8 @@ import (
 // Manifest is what a serverless.yml of component multi-scf deploys, as far as running
 // the functions needs it.
 type Manifest struct {
+	// Region is where they are deployed; DefaultRegion if the file names none.
+	Region string
 	// Functions is sorted by key.
 	Functions []Function
 }
@@ -131,7 +133,8 @@ func buildManifest(top, inputs map[string]any) (*Manifest, error) {
 		return nil, errors.New("inputs.functions: missing")
 	}
 
-	m := &Manifest{}
+	region, _ := inputs["region"].(string)
+	m := &Manifest{Region: orElse(region, DefaultRegion)}
 	for _, key := range slices.Sorted(maps.Keys(functions)) {
 		field := "inputs.functions." + key
 		own, ok := functions[key].(map[string]any)

@@ -18,6 +18,7 @@ app: ${env:APP}
 stage: dev
 inputs:
   runtime: Go1
+  region: ap-${env:APP}
   memorySize: 256
   timeout: 30
   description: ${name} in ${stage}
@@ -56,7 +57,7 @@ inputs:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&scf.Manifest{Functions: []scf.Function{a, b, c}}, got); diff != "" {
+	if diff := cmp.Diff(&scf.Manifest{Region: "ap-app", Functions: []scf.Function{a, b, c}}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

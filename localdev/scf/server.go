@@ -33,7 +33,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
-// Defaults of Options.
+// Defaults of Options, and of the component for the region.
 const (
 	DefaultColdStart          = 300 * time.Millisecond
 	DefaultIdleTimeout        = 5 * time.Minute
@@ -60,7 +60,8 @@ type Options struct {
 	Env map[string]string
 	// Stage replaces the manifest's stage unless empty.
 	Stage string
-	// Region is what functions and API callers must name; default DefaultRegion.
+	// Region is what functions are told and API callers must name; default the
+	// manifest's.
 	Region string
 	// Store takes the role credentials and has those of API callers; a new one when nil.
 	Store *tc3.Store
@@ -83,14 +84,11 @@ type Options struct {
 	// nowhere.
 	Stderr io.Writer
 	// OnInvoke, when set, is called before an event is handed to its instance, which
-	// waits for it to return. ctx ends with the server.
+	// waits for it to return. ctx ends with the server. Calls may be concurrent.
 	OnInvoke func(ctx context.Context, invocation Invocation)
 }
 
 func (o Options) withDefaults() Options {
-	if o.Region == "" {
-		o.Region = DefaultRegion
-	}
 	if o.Store == nil {
 		o.Store = &tc3.Store{}
 	}
@@ -147,6 +145,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.Region = orElse(opts.Region, manifest.Region)
 	host, _, err := net.SplitHostPort(opts.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("reading the listen address: %w", err)
