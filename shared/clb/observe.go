@@ -231,11 +231,20 @@ func parseTime(text string, now time.Time) time.Time {
 	return t
 }
 
-// Health reads the health of all targets at the given listeners ("" names all of
-// the CLBs'). Targets that the answer doesn't mention are missing from the map,
-// and so Unknown.
-func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[model.Key]model.Health, error) {
-	out := map[model.Key]model.Health{}
+// Verdict is what the CLB last said about a target.
+type Verdict struct {
+	Health model.Health
+	// Weight as the health answer has it.
+	Weight int
+	// ListenerName is the name of the listener it is bound at.
+	ListenerName string
+}
+
+// Health reads the health of all targets at the given listeners; none names all
+// of the CLBs'. Targets that the answer doesn't mention are missing from the map,
+// which makes them Unknown.
+func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[model.Key]Verdict, error) {
+	out := map[model.Key]Verdict{}
 	if len(listeners) > maxHealthListeners {
 		listeners = nil
 	}
@@ -273,7 +282,7 @@ func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[mode
 					}
 					for _, t := range r.Targets {
 						if t != nil {
-							out[model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}] = healthOf(t)
+							out[model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}] = Verdict{healthOf(t), int(value(t.Weight)), value(l.ListenerName)}
 						}
 					}
 				}

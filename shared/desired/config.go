@@ -2,6 +2,7 @@ package desired
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/clb-direct/clb-direct/shared/model"
@@ -153,3 +154,6 @@ func AutoConfig(svc *model.Service, have ConfigSpec) ConfigSpec {
 	}
 	return out
 }
+
+// SameConfig compares two specs.
+func SameConfig(a, b ConfigSpec) bool { return reflect.DeepEqual(a, b) }

@@ -64,6 +64,14 @@ type Binding struct {
 	Health model.Health
 	// Check is the listener's own health check as observed.
 	Check model.HealthCheck
+	// Unconfirmed: only health was read, and Target is inferred from it. Enough to
+	// say what is being waited for, never to be met.
+	Unconfirmed bool
+}
+
+// Promising tells whether the binding could be met by what is known so far.
+func (b Binding) Promising() bool {
+	return b.State <= Refused || b.State == Listening && b.Target != nil && (b.Weight == 0 || b.Health == model.Alive || b.Health == model.Close)
 }
 
 // Observation is what a decision rests on.
@@ -177,6 +185,8 @@ func (b Binding) met(o Observation) (ok bool, why string, wait time.Duration) {
 		return false, fmt.Sprintf("waiting for the CLB to bind %s", b.Address), Poll
 	case t.Tag != o.Pod.UID:
 		return false, fmt.Sprintf("%s is still bound for another pod", b.Address), Poll
+	case b.Unconfirmed && b.Promising():
+		return false, fmt.Sprintf("waiting for the CLB's health check of %s", b.Address), Poll
 	case b.Weight == 0:
 		return true, "", 0 // it will never get traffic, so there is nothing to wait for
 	case t.Weight != b.Weight:

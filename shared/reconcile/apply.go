@@ -1,0 +1,312 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/kube"
+	"github.com/clb-direct/clb-direct/shared/model"
+	"github.com/clb-direct/clb-direct/shared/plan"
+)
+
+// applier takes the steps of a plan for targets.
+type applier struct {
+	*pass
+	session *clb.Session
+	lb      string
+	scene   *scene
+
+	// failed are targets whose step failed: later steps leave them alone, all
+	// others go on.
+	failed map[model.Key]bool
+	// parked are targets that the CLB refused, each by itself, and why.
+	parked []refusal
+	// changed are targets that were written to.
+	changed []model.Target
+	// stopped: no more writes in this pass.
+	stopped bool
+}
+
+type refusal struct {
+	target model.Target
+	err    error
+}
+
+// run takes the steps in order. When a Bind meets a quota, what is to be unbound
+// goes first and the Bind is taken again: that may be all it needs.
+func (a *applier) run(ctx context.Context, steps []plan.Step) {
+	for i, step := range steps {
+		before := len(a.parked)
+		a.step(ctx, step)
+		refused := a.parked[before:]
+		if step.Kind != plan.Bind || !slices.ContainsFunc(refused, func(r refusal) bool { return clb.IsQuota(r.err) }) {
+			continue
+		}
+		last := steps[len(steps)-1]
+		if last.Kind != plan.Unbind || i == len(steps)-1 {
+			continue
+		}
+		a.step(ctx, last)
+		steps[len(steps)-1].Targets = nil
+		var again []model.Target
+		for _, r := range refused {
+			delete(a.failed, r.target.Key())
+			again = append(again, r.target)
+		}
+		a.parked = a.parked[:before]
+		a.step(ctx, plan.Step{Kind: plan.Bind, Targets: again})
+	}
+}
+
+// step takes one step, in batches.
+func (a *applier) step(ctx context.Context, step plan.Step) {
+	targets := slices.DeleteFunc(slices.Clone(step.Targets), func(t model.Target) bool { return a.failed[t.Key()] })
+	for _, batch := range plan.Batches(targets, clb.MaxBatch) {
+		if a.stopped {
+			return
+		}
+		if a.spent(ctx) {
+			a.stopped, a.reply.Continue = true, true
+			return
+		}
+		switch step.Kind {
+		case plan.Bind:
+			a.isolate(ctx, batch, func(ts []model.Target) error { return a.session.Bind(ctx, a.lb, ts) }, true)
+		case plan.Unbind, plan.Evict:
+			a.isolate(ctx, batch, func(ts []model.Target) error { return a.session.Unbind(ctx, a.lb, ts) }, false)
+		case plan.Lower, plan.Raise:
+			a.isolate(ctx, batch, func(ts []model.Target) error { return a.session.SetWeights(ctx, a.lb, ts) }, true)
+		case plan.Adopt:
+			a.isolate(ctx, batch, func(ts []model.Target) error { return a.session.SetTags(ctx, a.lb, ts) }, true)
+		}
+		a.wrote(string(step.Kind), len(batch))
+	}
+}
+
+// maxRefusals bounds how many single refusals a pass looks for: with a quota used
+// up everything is refused, and asking one by one would only spend the API budget.
+const maxRefusals = 8
+
+// isolate writes targets with as few calls as it can so that one bad target never
+// holds up the others: what fails is looked at again and halved, down to one,
+// which is parked. present says whether a target should be there afterwards.
+func (a *applier) isolate(ctx context.Context, targets []model.Target, write func([]model.Target) error, present bool) {
+	if len(targets) == 0 || a.stopped {
+		return
+	}
+	err := write(targets)
+	if err == nil {
+		a.changed = append(a.changed, targets...)
+		return
+	}
+	var part *clb.Partial
+	isPart := errors.As(err, &part)
+	if !isPart && !separable(err) {
+		a.stop(targets, err)
+		return
+	}
+	if len(targets) == 1 || len(a.parked) >= maxRefusals {
+		a.park(targets, err)
+		return
+	}
+	if isPart {
+		// Some listeners took theirs. What a refusing one did with its own isn't
+		// documented, so look.
+		rest := slices.DeleteFunc(slices.Clone(targets), func(t model.Target) bool { return !part.Listeners[t.Listener] })
+		a.changed = append(a.changed, slices.DeleteFunc(slices.Clone(targets), func(t model.Target) bool { return part.Listeners[t.Listener] })...)
+		left, err := a.left(ctx, rest, present)
+		if err != nil {
+			a.stop(rest, err)
+			return
+		}
+		if len(left) < len(targets) {
+			for _, group := range byListener(left) {
+				a.isolate(ctx, group, write, present)
+			}
+			return
+		}
+	}
+	half := (len(targets) + 1) / 2
+	a.isolate(ctx, targets[:half], write, present)
+	a.isolate(ctx, targets[half:], write, present)
+}
+
+// separable tells whether an error may be about one target among many, rather than
+// about the call, the CLB or the account.
+func separable(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.NotFound, fault.Conflict:
+		return clb.Code(err) != "" && clb.Code(err) != clb.CodeLBGone
+	case fault.Permanent:
+		return clb.IsQuota(err)
+	}
+	return false
+}
+
+// left looks which of the targets are still not as they should be: not there, or
+// still there.
+func (a *applier) left(ctx context.Context, targets []model.Target, present bool) ([]model.Target, error) {
+	var listeners, ips []string
+	for _, t := range targets {
+		if !slices.Contains(listeners, t.Listener) {
+			listeners = append(listeners, t.Listener)
+		}
+		if !slices.Contains(ips, t.IP) {
+			ips = append(ips, t.IP)
+		}
+	}
+	now, err := a.session.Targets(ctx, a.lb, listeners, clb.TargetFilter{IPs: ips})
+	if err != nil {
+		return nil, err
+	}
+	there := map[model.Key]bool{}
+	for _, t := range now {
+		there[t.Key()] = true
+	}
+	return slices.DeleteFunc(slices.Clone(targets), func(t model.Target) bool { return there[t.Key()] == present }), nil
+}
+
+func byListener(targets []model.Target) [][]model.Target {
+	groups := map[string][]model.Target{}
+	for _, t := range targets {
+		groups[t.Listener] = append(groups[t.Listener], t)
+	}
+	var out [][]model.Target
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		out = append(out, groups[id])
+	}
+	return out
+}
+
+// park gives up on targets for this pass.
+func (a *applier) park(targets []model.Target, err error) {
+	for _, t := range targets {
+		a.failed[t.Key()] = true
+		a.parked = append(a.parked, refusal{t, err})
+	}
+}
+
+// stop ends the pass's writes: the Lease is lost, the time is up, or the API can't
+// be reached. What was planned is planned anew next time.
+func (a *applier) stop(targets []model.Target, err error) {
+	for _, t := range targets {
+		a.failed[t.Key()] = true
+	}
+	a.fail(err)
+	// An error of one kind of call may not concern another: only these end all.
+	if fault.Is(err, fault.Conflict) || fault.Ended(err) {
+		a.stopped = true
+	}
+}
+
+// report answers for what was done and what was not.
+func (a *applier) report(ctx context.Context) {
+	seen := map[string]bool{}
+	pend := func(t model.Target) {
+		if pod, ok := a.scene.podOf(t); ok && !seen[pod.UID] {
+			seen[pod.UID] = true
+			a.reply.PendingPods = append(a.reply.PendingPods, pod)
+		}
+	}
+	for _, t := range a.changed {
+		pend(t)
+	}
+	if len(a.changed) > 0 {
+		a.reply.RequeueAfter(verifyAfter)
+	}
+	for _, r := range a.parked {
+		pend(r.target)
+	}
+	if len(a.parked) > 0 {
+		a.reply.RequeueAfter(parkedAfter)
+		a.explain(ctx)
+	}
+	// A pass over everything is asked for again as it was, not pod by pod.
+	if a.scene.only == nil || len(a.reply.PendingPods) > event.MaxPods {
+		a.reply.PendingPods = nil
+	}
+	a.recordShared(ctx)
+}
+
+// explain writes an Event on each refused pod and its Service.
+func (a *applier) explain(ctx context.Context) {
+	perService := map[*model.Service]int{}
+	for _, r := range a.parked {
+		svc, sp := a.scene.serviceAt(r.target.Place)
+		if svc == nil {
+			continue
+		}
+		message := fmt.Sprintf("binding %s for port %d of Service %s on %s: %v", r.target.Address, sp.Port, svc.Ref(), a.lb, r.err)
+		if pod, ok := a.scene.podOf(r.target); ok {
+			a.note(ctx, kube.Note{Kind: "Pod", Ref: model.Ref{Namespace: pod.Namespace, Name: pod.Name}, UID: pod.UID, Warning: true, Reason: "BindFailed", Message: message})
+		}
+		if perService[svc]++; perService[svc] == 1 {
+			a.warnService(ctx, svc, "BindFailed", message)
+		}
+	}
+}
+
+// serviceAt finds whose place it is.
+func (s *scene) serviceAt(place model.Place) (*model.Service, model.ServicePort) {
+	for _, svc := range s.services {
+		for _, sp := range svc.Ports {
+			if at, ok := s.places[desired.ListenerName(s.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]; ok && at == place {
+				return svc, sp
+			}
+		}
+	}
+	return nil, model.ServicePort{}
+}
+
+// recordShared keeps on each Service which of its ports the CLB refused because
+// another layer-4 listener has the same backends (E4036). Such a port doesn't
+// hold gates, and only the refusal itself can tell: whether a CLB allows it is
+// disputed. A record goes when a target is bound after all.
+func (a *applier) recordShared(ctx context.Context) {
+	shared := map[model.Place]bool{}
+	for _, r := range a.parked {
+		for _, o := range append(slices.Clone(a.scene.observed), a.changed...) {
+			if o.Address == r.target.Address && o.Place != r.target.Place && o.Location == "" && r.target.Location == "" {
+				shared[r.target.Place] = true
+			}
+		}
+	}
+	bound := map[model.Place]bool{}
+	for _, t := range append(slices.Clone(a.scene.observed), a.changed...) {
+		bound[t.Place] = bound[t.Place] || !a.failed[t.Key()]
+	}
+	for _, svc := range a.scene.services {
+		have := desired.RefusedOf(svc)
+		want := maps.Clone(have)
+		for _, sp := range svc.Ports {
+			place, ok := a.scene.places[desired.ListenerName(a.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]
+			if !ok {
+				continue
+			}
+			key := desired.PortKey(sp)
+			switch {
+			case shared[place]:
+				if want == nil {
+					want = map[string]string{}
+				}
+				want[key] = desired.CodeSharedBackend
+				a.warnService(ctx, svc, "SharedBackend", fmt.Sprintf("%s: port %d: the CLB takes a backend only for one listener, and another port has it", desired.CodeSharedBackend, sp.Port))
+			case bound[place] && want[key] == desired.CodeSharedBackend:
+				delete(want, key)
+			}
+		}
+		if desired.SameRefused(have, want) {
+			continue
+		}
+		if _, err := a.Kube.PatchService(ctx, svc, map[string]any{desired.Refused: desired.RefusedValue(want)}, nil); err != nil {
+			a.fail(err)
+		}
+	}
+}

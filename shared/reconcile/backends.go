@@ -1,0 +1,309 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/kube"
+	"github.com/clb-direct/clb-direct/shared/model"
+	"github.com/clb-direct/clb-direct/shared/plan"
+)
+
+// Backends brings the targets of one CLB to what the pods say: all of them, or
+// those of the pods named. Under the CLB's Lease:
+//
+//   - read the Services and pods, and what stands on the CLB
+//   - plan the steps between them
+//   - take the steps, in their order, until time is up
+//   - say what is left
+func (w *World) Backends(ctx context.Context, req event.Request) event.Reply {
+	p := w.begin(req)
+	p.backends(ctx, req.Sync.LoadBalancers[0])
+	return p.finish()
+}
+
+func (p *pass) backends(ctx context.Context, lb string) {
+	if err := p.Kube.Check(ctx); err != nil {
+		p.fail(err)
+		return
+	}
+	session, release, ok := p.lock(ctx, lb)
+	if !ok {
+		return
+	}
+	defer release()
+	s, err := p.scene(ctx, session, lb)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	s.warn(ctx)
+	t := s.targets()
+	todo := t.Plan()
+	if len(todo.Doubts) > 0 {
+		if err := s.resolve(ctx, &t, todo.Doubts); err != nil {
+			p.fail(err)
+			return
+		}
+		todo = t.Plan()
+	}
+	a := &applier{pass: p, session: session, lb: lb, scene: s, failed: map[model.Key]bool{}}
+	a.run(ctx, todo.Steps)
+	a.report(ctx)
+}
+
+// scene is what a backends pass works on: everything read, nothing decided.
+type scene struct {
+	*pass
+	session  *clb.Session
+	lb       string
+	services []*model.Service
+	pods     []*model.Pod
+	// places maps the name of each of our listeners to where its targets are.
+	places   map[string]model.Place
+	observed []model.Target
+	// only limits the pass to these pods by UID, nil for all.
+	only map[string]bool
+}
+
+// scene reads Kubernetes and the CLB side by side.
+func (p *pass) scene(ctx context.Context, session *clb.Session, lb string) (*scene, error) {
+	s := &scene{pass: p, session: session, lb: lb, places: map[string]model.Place{}}
+	var listeners []model.Listener
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		listeners, err = session.Listeners(gctx, lb)
+		return err
+	})
+	g.Go(func() error { return s.readKubernetes(gctx) })
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, svc := range s.services {
+		for _, sp := range svc.Ports {
+			name := desired.ListenerName(p.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)
+			for _, l := range listeners {
+				if l.Name == name {
+					s.places[name] = model.Place{Listener: l.ID}
+					ids = append(ids, l.ID)
+				}
+			}
+		}
+	}
+	var err error
+	s.observed, err = session.Targets(ctx, lb, ids, clb.TargetFilter{IPs: s.addresses()})
+	return s, err
+}
+
+func (s *scene) readKubernetes(ctx context.Context) error {
+	found, err := s.pass.services(ctx, s.req.Sync.Services)
+	if err != nil {
+		return err
+	}
+	for _, svc := range s.claimed(found) {
+		if desired.LoadBalancerOf(svc) == s.lb {
+			s.services = append(s.services, svc)
+		}
+	}
+	if s.req.Sync.All || len(s.req.Sync.Pods) == 0 {
+		s.pods, err = s.selectedPods(ctx, s.services)
+		return err
+	}
+	s.only = map[string]bool{}
+	for _, n := range s.req.Sync.Pods {
+		s.only[n.UID] = true
+	}
+	if s.pods, err = s.namedPods(ctx, s.req.Sync.Pods); err != nil {
+		return err
+	}
+	for _, pod := range s.pods {
+		s.only[pod.UID] = true // the name may belong to a successor by now
+	}
+	return nil
+}
+
+// addresses are the IPs that the pass is about, nil for all. A pod that is gone is
+// found by the address it was last seen with; without that the pass looks at all.
+func (s *scene) addresses() []string {
+	if s.only == nil {
+		return nil
+	}
+	var ips []string
+	add := func(ip string) {
+		if ip != "" && !slices.Contains(ips, ip) {
+			ips = append(ips, ip)
+		}
+	}
+	alive := map[string]bool{}
+	for _, pod := range s.pods {
+		alive[pod.UID] = true
+		add(pod.IP)
+	}
+	for _, n := range s.req.Sync.Pods {
+		if n.IP == "" && !alive[n.UID] {
+			return nil
+		}
+		add(n.IP)
+	}
+	if len(ips) == 0 {
+		return []string{"0.0.0.0"} // named pods without any address yet: nothing is bound for them
+	}
+	return ips
+}
+
+// targets is the planner's input.
+func (s *scene) targets() plan.Targets {
+	t := plan.Targets{Observed: s.observed, Only: s.only}
+	owners := desired.Owners(s.pods)
+	for _, svc := range s.services {
+		for _, sp := range svc.Ports {
+			place, ok := s.places[desired.ListenerName(s.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]
+			if !ok {
+				continue
+			}
+			t.Places = append(t.Places, place)
+			t.Wanted = append(t.Wanted, desired.Targets(place, svc, sp, owners, s.Policy)...)
+		}
+	}
+	return t
+}
+
+// resolve settles doubts about strangers: who else claims their addresses, and who
+// is Alive where they stand.
+func (s *scene) resolve(ctx context.Context, t *plan.Targets, doubts []model.Target) error {
+	var ips, listeners []string
+	for _, d := range doubts {
+		if !slices.Contains(ips, d.IP) {
+			ips = append(ips, d.IP)
+		}
+		if !slices.Contains(listeners, d.Listener) {
+			listeners = append(listeners, d.Listener)
+		}
+	}
+	health, err := s.session.Health(ctx, []string{s.lb}, listeners)
+	if err != nil {
+		return err
+	}
+	if s.only != nil {
+		known := map[string]bool{}
+		for _, pod := range s.pods {
+			known[pod.UID] = true
+		}
+		for _, ip := range ips {
+			claimants, err := s.Kube.Pods(ctx, kube.PodQuery{IP: ip})
+			if err != nil {
+				return err
+			}
+			for _, c := range claimants {
+				if !known[c.UID] {
+					known[c.UID] = true
+					s.pods = append(s.pods, c)
+				}
+			}
+		}
+		// Who is left where a stranger stands must be counted in full.
+		all, err := s.session.Targets(ctx, s.lb, listeners, clb.TargetFilter{})
+		if err != nil {
+			return err
+		}
+		s.observed = append(slices.DeleteFunc(s.observed, func(o model.Target) bool { return slices.Contains(listeners, o.Listener) }), all...)
+	}
+	*t = s.targets()
+	t.Alive = func(k model.Key) bool { return health[k].Health == model.Alive }
+	return nil
+}
+
+// warn tells people, on the objects where they would look, about pods that can't
+// be bound.
+func (s *scene) warn(ctx context.Context) {
+	for _, pod := range s.pods {
+		if _, problem := desired.Weight(pod); problem != nil {
+			s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "InvalidWeight", Message: problem.String()})
+		}
+	}
+	if s.only != nil {
+		s.warnNamed(ctx)
+		return
+	}
+	for _, svc := range s.services {
+		var direct int
+		var not []string
+		var why string
+		for _, pod := range s.pods {
+			if !svc.Selects(pod.Namespace, pod.Labels) || pod.Terminal() {
+				continue
+			}
+			ok, reason := desired.Direct(pod, s.Policy)
+			if ok {
+				direct++
+				continue
+			}
+			not, why = append(not, pod.Name), reason
+		}
+		slices.Sort(not)
+		switch {
+		case len(not) == 0:
+		case direct == 0:
+			s.warnService(ctx, svc, "NoDirectBackend", fmt.Sprintf("%s: none of the %d pods can be reached directly: %s", desired.CodeNotDirect, len(not), why))
+		default:
+			s.warnService(ctx, svc, "PodsNotDirect", fmt.Sprintf("%d pods can't be reached directly and are left out: %s (%s)", len(not), some(not), why))
+		}
+	}
+}
+
+// warnNamed is warn for a pass over a few pods: each is told by itself.
+func (s *scene) warnNamed(ctx context.Context) {
+	for _, pod := range s.pods {
+		if pod.Terminal() || pod.Deleting {
+			continue
+		}
+		for _, svc := range s.services {
+			if !svc.Selects(pod.Namespace, pod.Labels) {
+				continue
+			}
+			if ok, why := desired.Direct(pod, s.Policy); !ok {
+				s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "NotDirect",
+					Message: fmt.Sprintf("not bound to the CLB of Service %s: %s", svc.Ref(), why)})
+				continue
+			}
+			for _, sp := range svc.Ports {
+				if _, ok := sp.Resolve(pod); !ok {
+					s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "NoSuchPort",
+						Message: fmt.Sprintf("not bound for port %d of Service %s: no container declares a %s port named %q", sp.Port, svc.Ref(), sp.Protocol, sp.TargetName)})
+				}
+			}
+		}
+	}
+}
+
+// some names a few of many.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+}
+
+// podOf finds the pod a target is for, as an event names it.
+func (s *scene) podOf(t model.Target) (event.Pod, bool) {
+	for _, pod := range s.pods {
+		if pod.UID == t.Tag {
+			return event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, IP: pod.IP}, true
+		}
+	}
+	for _, n := range s.req.Sync.Pods {
+		if n.UID == t.Tag {
+			return n, true
+		}
+	}
+	return event.Pod{}, false
+}

@@ -1,0 +1,292 @@
+// Package reconcile is the pass: load, plan, apply, answer. Each function has one
+// pass here; all that decides is in the pure packages, all that calls out is in
+// package kube and package clb.
+//
+// A pass may run twice, late, out of order, or die at any step. What must outlive
+// it is written on a Kubernetes object before the effect it is about.
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/kube"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// World is what a pass reaches. It is made once per process; a pass keeps nothing
+// in it.
+type World struct {
+	Kube           *kube.Client
+	CLB            *clb.Client
+	Policy         desired.Policy
+	VPC            string
+	LeaseNamespace string
+	Now            func() time.Time
+	Log            *slog.Logger
+}
+
+// Times of a pass.
+const (
+	// handOver is how long a pass goes on writing before it lets others at the
+	// CLB, drains above all.
+	handOver = 2 * time.Second
+	// reserve is how much of the function's own time limit a pass leaves unused:
+	// enough to finish a write and answer.
+	reserve = 10 * time.Second
+	// verifyAfter is when a pass that wrote looks again whether it took.
+	verifyAfter = 3 * time.Second
+	// parkedAfter is when what the CLB refused is tried again.
+	parkedAfter = 30 * time.Second
+	// creating is when to look again at a CLB that is being made.
+	creating = time.Second
+	// parallel bounds concurrent Kubernetes requests of one pass.
+	parallel = 16
+)
+
+// pass is one run of a function.
+type pass struct {
+	*World
+	req     event.Request
+	reply   event.Reply
+	started time.Time
+
+	mu       sync.Mutex
+	sessions []*clb.Session
+}
+
+func (w *World) begin(req event.Request) *pass {
+	return &pass{World: w, req: req, started: w.Now()}
+}
+
+// finish adds up what the pass did.
+func (p *pass) finish() event.Reply {
+	for _, s := range p.sessions {
+		for action, n := range s.Calls() {
+			if p.reply.Calls == nil {
+				p.reply.Calls = map[string]int{}
+			}
+			p.reply.Calls[action] += n
+		}
+	}
+	return p.reply
+}
+
+// session begins CLB calls under fence.
+func (p *pass) session(fence func(context.Context) error) *clb.Session {
+	s := p.CLB.Session(p.req.Sync.Grant, fence)
+	p.sessions = append(p.sessions, s)
+	return s
+}
+
+// wrote counts a change.
+func (p *pass) wrote(what string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reply.Writes == nil {
+		p.reply.Writes = map[string]int{}
+	}
+	p.reply.Writes[what] += n
+}
+
+// spent tells whether the pass should hand over before it starts another write.
+func (p *pass) spent(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ok && deadline.Sub(p.Now()) < reserve {
+		return true
+	}
+	return p.Now().Sub(p.started) >= handOver
+}
+
+// lock takes the CLB's Lease and gives a session that writes only under it. The
+// caller calls release. A lock that can't be had is not a failure: the reply says
+// when to come again.
+func (p *pass) lock(ctx context.Context, lb string) (s *clb.Session, release func(), ok bool) {
+	lease, err := p.Kube.Acquire(ctx, p.LeaseNamespace, "clb-direct-"+lb, p.req.Sync.Attempt, p.req.Sync.Ended)
+	if err != nil {
+		p.fail(err)
+		return nil, nil, false
+	}
+	s = p.session(func(ctx context.Context) error { return lease.Hold(ctx, clb.WriteTimeout) })
+	return s, func() {
+		// The pass's own time may be over; the Lease is better given back all the same.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := lease.Release(ctx); err != nil {
+			p.Log.Warn("releasing the lease", "loadBalancer", lb, "error", err)
+		}
+	}, true
+}
+
+// fail records an error and makes sure that somebody comes again for it.
+func (p *pass) fail(err error) {
+	p.Log.Warn("pass", "function", p.req.Function, "partition", p.req.Partition, "error", err)
+	p.reply.Fail(err)
+	switch fault.KindOf(err) {
+	case fault.Conflict:
+		p.reply.RequeueAfter(max(fault.RetryAfter(err), 100*time.Millisecond))
+	case fault.Throttled:
+		p.reply.RequeueAfter(max(fault.RetryAfter(err), time.Second))
+	}
+}
+
+// note writes an Event; that one can't be written never fails a pass.
+func (p *pass) note(ctx context.Context, n kube.Note) {
+	if err := p.Kube.Record(ctx, n, p.Now()); err != nil {
+		p.Log.Warn("recording an event", "object", n.Ref, "reason", n.Reason, "error", err)
+	}
+}
+
+func (p *pass) warnService(ctx context.Context, svc *model.Service, reason, message string) {
+	p.note(ctx, kube.Note{Kind: "Service", Ref: svc.Ref(), UID: svc.UID, Warning: true, Reason: reason, Message: message})
+}
+
+// services reads the named Services, oldest first; those that are gone are left
+// out. Many of one namespace are listed.
+func (p *pass) services(ctx context.Context, refs []event.Ref) ([]*model.Service, error) {
+	byNamespace := map[string][]string{}
+	for _, r := range refs {
+		if !slices.Contains(byNamespace[r.Namespace], r.Name) {
+			byNamespace[r.Namespace] = append(byNamespace[r.Namespace], r.Name)
+		}
+	}
+	var mu sync.Mutex
+	var out []*model.Service
+	add := func(s model.Service) {
+		mu.Lock()
+		defer mu.Unlock()
+		out = append(out, &s)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	const fewer = 4 // single reads cost less than a list of a namespace
+	for namespace, names := range byNamespace {
+		if len(names) > fewer {
+			g.Go(func() error {
+				list, err := p.Kube.Services(ctx, namespace, "")
+				for _, s := range list {
+					if slices.Contains(names, s.Name) {
+						add(s)
+					}
+				}
+				return err
+			})
+			continue
+		}
+		for _, name := range names {
+			g.Go(func() error {
+				s, err := p.Kube.Service(ctx, model.Ref{Namespace: namespace, Name: name})
+				if fault.Is(err, fault.NotFound) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				add(s)
+				return nil
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(out, func(a, b *model.Service) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.UID, b.UID))
+	})
+	return out, nil
+}
+
+// claimed keeps the Services that are ours.
+func (p *pass) claimed(services []*model.Service) []*model.Service {
+	var out []*model.Service
+	for _, s := range services {
+		if ours, _ := desired.Claimed(s, p.Policy); ours {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// namedPods reads the pods of an event. Gone ones (or ones whose name belongs to
+// another pod by now) are missing from the result.
+func (p *pass) namedPods(ctx context.Context, named []event.Pod) ([]*model.Pod, error) {
+	var mu sync.Mutex
+	var out []*model.Pod
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, n := range named {
+		g.Go(func() error {
+			pod, err := p.Kube.Pod(ctx, model.Ref{Namespace: n.Namespace, Name: n.Name})
+			if fault.Is(err, fault.NotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out = append(out, &pod)
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
+
+// selectedPods lists every pod that one of the Services selects, each once.
+func (p *pass) selectedPods(ctx context.Context, services []*model.Service) ([]*model.Pod, error) {
+	type query struct{ namespace, selector string }
+	asked := map[query]bool{}
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	var out []*model.Pod
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4) // a list is big
+	for _, s := range services {
+		if len(s.Selector) == 0 {
+			continue
+		}
+		q := query{s.Namespace, selectorString(s.Selector)}
+		if asked[q] {
+			continue
+		}
+		asked[q] = true
+		g.Go(func() error {
+			pods, err := p.Kube.Pods(ctx, kube.PodQuery{Namespace: s.Namespace, Labels: s.Selector, ResourceVersion: p.req.Sync.ResourceVersion})
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, pod := range pods {
+				if !seen[pod.UID] {
+					seen[pod.UID] = true
+					out = append(out, pod)
+				}
+			}
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
+
+func selectorString(selector map[string]string) string {
+	keys := make([]string, 0, len(selector))
+	for k := range selector {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	s := ""
+	for _, k := range keys {
+		s += k + "=" + selector[k] + ","
+	}
+	return s
+}
