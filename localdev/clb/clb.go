@@ -14,6 +14,7 @@ package clb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -111,14 +112,20 @@ type Server struct {
 	serving sync.WaitGroup
 	calls   callLog
 
+	// ctx ends with the server. Requests wait under it and not under their own: what
+	// has been sent is done, whether or not its sender lives to see it.
+	ctx     context.Context
+	cancel  context.CancelFunc
+	closing sync.Once
+	failed  error
+
 	mu       sync.Mutex
 	meters   map[meterKey]*rate.Limiter
 	hooks    map[int]Interceptor
 	nextHook int
 }
 
-// Start listens and serves until ctx is done or Close is called. Closing is the caller's
-// in any case.
+// Start listens and serves until ctx is done or Close is called.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Store == nil {
 		return nil, fmt.Errorf("starting the CLB emulator: Options.Store is missing")
@@ -145,14 +152,15 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 			Now: opts.Now, Seed: opts.Seed,
 		}),
 	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
 		// Clients that vanish are not this server's news.
-		ErrorLog:    log.New(io.Discard, "", 0),
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	s.serving.Go(func() { _ = s.http.Serve(ln) })
+	context.AfterFunc(ctx, func() { _ = s.Close() })
 	return s, nil
 }
 
@@ -202,16 +210,25 @@ func (s *Server) Endpoint() string { return s.ln.Addr().String() }
 // Latencies are those in force.
 func (s *Server) Latencies() Latencies { return *s.opts.Latencies }
 
-// Close ends requests, tasks, listeners and connections, and waits for them.
+// Close ends requests, tasks, listeners and connections, and waits for them. Closing
+// again does nothing.
 func (s *Server) Close() error {
-	err := s.http.Close()
-	s.serving.Wait()
-	s.backend.Close()
-	if err != nil {
-		return fmt.Errorf("closing the CLB emulator: %w", err)
-	}
-	return nil
+	s.closing.Do(func() {
+		s.cancel()
+		// Requests end now that nothing makes them wait, unless an interceptor does.
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.failed = fmt.Errorf("closing the CLB emulator: %w", errors.Join(err, s.http.Close()))
+		}
+		s.serving.Wait()
+		s.backend.Close()
+	})
+	return s.failed
 }
+
+// closeTimeout is how long Close waits for requests.
+const closeTimeout = 5 * time.Second
 
 // FailTargets sets which addresses can't be bound from now on, as if their network
 // interface were attached to no node: RegisterTargets fails in its task,

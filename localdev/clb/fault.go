@@ -24,7 +24,7 @@ type Fault struct {
 
 // Interceptor sees a call before it is looked at (Done, Code and Dropped are not set)
 // and says what goes wrong with it; nil is nothing. It may block: the call then waits.
-// ctx ends with the client's connection or the server.
+// ctx ends with the server; a client that went away ends nothing.
 type Interceptor func(ctx context.Context, call Call) *Fault
 
 // Intercept has f see every call from now on until remove is called. Of several

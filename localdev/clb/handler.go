@@ -82,15 +82,15 @@ func (s *Server) serve(r *http.Request, call *Call) (any, *Fault, error) {
 		return nil, none, err
 	}
 	call.LoadBalancerID, call.Targets = summarize(request)
-	fault := s.fault(r.Context(), *call)
-	if err := sleep(r.Context(), fault.Before+s.opts.Latencies.API); err != nil {
+	fault := s.fault(s.ctx, *call)
+	if err := sleep(s.ctx, fault.Before+s.opts.Latencies.API); err != nil {
 		return nil, fault, err
 	}
 	if fault.Error != nil {
 		return nil, fault, fault.Error
 	}
 	result, err := act.run(s, backend.Op{ID: call.RequestID, FailTask: fault.FailTask}, request)
-	if serr := sleep(r.Context(), fault.After); serr != nil {
+	if serr := sleep(s.ctx, fault.After); serr != nil {
 		return nil, fault, serr
 	}
 	return result, fault, err

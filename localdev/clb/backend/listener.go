@@ -104,7 +104,8 @@ func (b *Backend) DeleteListeners(op Op, id string, listenerIDs []string) error 
 		for _, listenerID := range listenerIDs {
 			l, err := lb.listener(listenerID)
 			if err != nil {
-				return err
+				// Here the code is the general one; the message was seen by users.
+				return failure("InvalidParameter", "some ListenerId %s not found.", listenerID)
 			}
 			gone = append(gone, l)
 		}
