@@ -13,8 +13,9 @@ import (
 // The headers that authenticate a function URL request. The platform lower-cases
 // header names, and so do we.
 const (
-	TimestampHeader = "x-clb-direct-timestamp"
-	SignatureHeader = "x-clb-direct-signature"
+	headerPrefix    = "x-clb-direct-"
+	TimestampHeader = headerPrefix + "timestamp"
+	SignatureHeader = headerPrefix + "signature"
 )
 
 // MaxSkew is how old, or how far in the future, a signed request may be. Five
