@@ -1,0 +1,201 @@
+// Package relay is the way of one look from the queue to its function and back: it
+// is filled in from the index, wrapped as a CloudEvent with an attempt id and a
+// grant of API calls, sent, and the reply's wishes go where they belong.
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/clb-direct/clb-direct/infra/forwarder/budget"
+	"github.com/clb-direct/clb-direct/infra/forwarder/index"
+	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
+	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
+	"github.com/clb-direct/clb-direct/infra/forwarder/work"
+	"github.com/clb-direct/clb-direct/shared/event"
+)
+
+// Options of a Relay.
+type Options struct {
+	Index     *index.Index
+	Transport transport.Transport
+	// Timeout bounds every send. It should outlast the functions' own limit: what
+	// the platform ends is known to be over, what we gave up on is not.
+	Timeout time.Duration
+	Queue   queue.Options
+	Log     *slog.Logger
+	Meter   Meter
+}
+
+// Meter is told of every send.
+type Meter interface {
+	// Sent reports a send's result ("ok", a failure kind or a code) and duration.
+	Sent(f event.Function, result string, took time.Duration)
+}
+
+// Relay sends while it leads. Make one with New.
+type Relay struct {
+	o      Options
+	budget budget.Budget
+
+	mu       sync.Mutex
+	queue    *queue.Queue
+	sequence int64
+}
+
+// New makes a relay that doesn't send yet.
+func New(o Options) *Relay {
+	if o.Queue.Now == nil {
+		o.Queue.Now = time.Now
+	}
+	return &Relay{o: o}
+}
+
+// Offer takes in marks. They are dropped unless Lead runs, which begins with
+// everything there is.
+func (r *Relay) Offer(marks []work.Mark) {
+	r.mu.Lock()
+	q := r.queue
+	r.mu.Unlock()
+	if q != nil {
+		q.Add(marks...)
+	}
+}
+
+// Lead sends every partition once and then all that is marked, until ctx ends.
+func (r *Relay) Lead(ctx context.Context) {
+	o := r.o.Queue
+	o.Pressing, o.Send = r.o.Index.Pressing, r.send
+	q := queue.New(o)
+	r.mu.Lock()
+	r.queue = q
+	r.mu.Unlock()
+	q.Add(r.o.Index.Everything()...)
+	q.Run(ctx)
+	r.mu.Lock()
+	if r.queue == q {
+		r.queue = nil
+	}
+	r.mu.Unlock()
+}
+
+// Stats are the queue's, nil while not leading.
+func (r *Relay) Stats() map[event.Function]queue.Stats {
+	r.mu.Lock()
+	q := r.queue
+	r.mu.Unlock()
+	if q == nil {
+		return nil
+	}
+	return q.Stats()
+}
+
+// next is the next sequence: it grows with time, so that it also grows from one
+// leader to the next, and its text sorts as it does (CloudEvents extension
+// "sequence").
+func (r *Relay) next(now time.Time) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sequence = max(r.sequence+1, now.UnixNano())
+	return fmt.Sprintf("%020d", r.sequence)
+}
+
+// send carries out one send of the queue.
+func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
+	data, verdict, moved := r.o.Index.Fill(s.Key, s.Look)
+	switch verdict {
+	case index.Gone:
+		return queue.Outcome{Gone: true}
+	case index.Moved:
+		return queue.Outcome{Moved: &moved}
+	}
+	rate, release := r.budget.Take(s.Function)
+	defer release()
+	data.Cluster = r.o.Index.Policy().Cluster
+	data.Attempt = uuid.NewString()
+	data.Ended = s.Ended
+	data.Grant = map[string]float64{"*": rate}
+	began := r.o.Queue.Now()
+	payload, err := r.encode(s.Key, data, began)
+	if err != nil {
+		r.o.Log.Error("encoding", "function", s.Function, "partition", s.Partition, "error", err)
+		return queue.Outcome{Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
+	defer cancel()
+	reply, err := r.o.Transport.Send(ctx, s.Function, payload)
+	out := queue.Outcome{Reply: reply, Err: err}
+	if transport.EndedBy(err) {
+		out.Ended = data.Attempt
+	}
+	r.report(s, data, reply, err, r.o.Queue.Now().Sub(began))
+	for _, w := range reply.Wake {
+		r.Offer(r.o.Index.Route(w))
+	}
+	return out
+}
+
+// encode wraps the data. An event stays within what every intermediary must
+// forward: too many names become "all", which finds them all the same.
+func (r *Relay) encode(k work.Key, data event.Sync, now time.Time) ([]byte, error) {
+	sequence := r.next(now)
+	req := event.Request{
+		ID:        fmt.Sprintf("%s/%s/%s", k.Partition, sequence, k.Function),
+		Function:  k.Function,
+		Source:    event.Source(data.Cluster),
+		Partition: k.Partition,
+		Sequence:  sequence,
+		Sync:      data,
+	}
+	for {
+		e, err := req.Encode(now)
+		if err != nil {
+			return nil, err
+		}
+		payload, err := json.Marshal(e)
+		if err != nil {
+			return nil, fmt.Errorf("encoding event: %w", err)
+		}
+		switch {
+		case len(payload) <= event.MaxBytes:
+			return payload, nil
+		case len(req.Sync.Pods) > 0:
+			req.Sync.Pods, req.Sync.All = nil, true
+		case len(req.Sync.Services) > 1:
+			req.Sync.Services = req.Sync.Services[:len(req.Sync.Services)/2]
+		default:
+			return nil, fmt.Errorf("encoding event: %d bytes, at most %d", len(payload), event.MaxBytes)
+		}
+	}
+}
+
+// report logs and counts a send.
+func (r *Relay) report(s queue.Sending, data event.Sync, reply event.Reply, err error, took time.Duration) {
+	result := transport.CodeOf(err)
+	level := slog.LevelInfo
+	attrs := []any{
+		"function", s.Function, "partition", s.Partition, "attempt", data.Attempt,
+		"services", len(data.Services), "pods", len(data.Pods), "all", data.All, "ms", took.Milliseconds(),
+	}
+	switch {
+	case err != nil:
+		level = slog.LevelWarn
+		attrs = append(attrs, "error", err.Error(), "failures", s.Failures+1)
+	case reply.Failure != nil:
+		level, result = slog.LevelWarn, string(reply.Failure.Kind)
+		attrs = append(attrs, "failure", reply.Failure.Kind, "field", reply.Failure.Field, "code", reply.Failure.Code, "message", reply.Failure.Message)
+	}
+	if err == nil {
+		attrs = append(attrs, "continue", reply.Continue, "requeueMillis", reply.RequeueAfterMillis, "pending", reply.Pending, "wake", len(reply.Wake))
+	}
+	r.o.Log.Log(context.Background(), level, "sent", attrs...)
+	if r.o.Meter != nil {
+		r.o.Meter.Sent(s.Function, result, took)
+	}
+}

@@ -1,0 +1,272 @@
+// Package replica is one running copy of the forwarder: it watches, serves the
+// webhook, health and metrics, and, while it leads, sends.
+package replica
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/clb-direct/clb-direct/infra/forwarder/index"
+	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
+	"github.com/clb-direct/clb-direct/infra/forwarder/relay"
+	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
+	"github.com/clb-direct/clb-direct/infra/forwarder/watch"
+	"github.com/clb-direct/clb-direct/infra/forwarder/webhook"
+	"github.com/clb-direct/clb-direct/shared/desired"
+)
+
+// Options of a Replica.
+type Options struct {
+	// Config reaches the API server.
+	Config *rest.Config
+	Policy desired.Policy
+	// Namespace is the forwarder's own, Identity the replica's name (its pod's).
+	Namespace, Identity string
+	Transport           transport.Transport
+	// SendTimeout bounds a send, Parallel how many are under way.
+	SendTimeout time.Duration
+	Parallel    int
+	Election    Election
+	Webhook     Webhook
+	// Listen is the address for health and metrics.
+	Listen string
+	// Linger is how long a replica that was told to stop still serves the webhook,
+	// until nobody is sent to it any more.
+	Linger time.Duration
+	Log    *slog.Logger
+}
+
+// Webhook says how pods get their gate.
+type Webhook struct {
+	// Listen is the address it is served at; "" for no webhook.
+	Listen string
+	// URL, if set, is registered instead of Service.
+	URL string
+	// Service, Secret and Configuration are the names of its Service and Secret, both
+	// in the forwarder's namespace, and of its MutatingWebhookConfiguration.
+	Service, Secret, Configuration string
+}
+
+// Replica runs once. Make one with New.
+type Replica struct {
+	o       Options
+	client  kubernetes.Interface
+	watch   *watch.Watch
+	relay   *relay.Relay
+	upkeep  *webhook.Upkeep
+	metrics *metrics
+
+	leading  atomic.Bool
+	stopping atomic.Bool
+	plain    net.Listener
+	secure   net.Listener
+	handler  http.Handler
+}
+
+// New makes a replica and opens its ports; it answers from Run on.
+func New(o Options) (*Replica, error) {
+	pulse := &watch.Pulse{Now: time.Now}
+	config := rest.CopyConfig(o.Config)
+	config.Wrap(pulse.Wrap)
+	config.QPS, config.Burst = 100, 200
+	config.UserAgent = "clb-direct-forwarder"
+	meta, err := metadata.NewForConfig(metadata.ConfigFor(config))
+	if err != nil {
+		return nil, fmt.Errorf("making the metadata client: %w", err)
+	}
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making the client: %w", err)
+	}
+	r := &Replica{o: o, client: client, metrics: newMetrics()}
+	x := index.New(o.Policy)
+	r.relay = relay.New(relay.Options{
+		Index: x, Transport: o.Transport, Timeout: o.SendTimeout, Log: o.Log, Meter: r.metrics,
+		Queue: queue.Options{Parallel: o.Parallel, Now: time.Now, Random: rand.Float64},
+	})
+	r.metrics.registry.MustRegister(state{relay: r.relay, pulse: pulse, now: time.Now})
+	if err := r.prepareWebhook(x); err != nil {
+		return nil, err
+	}
+	wo := watch.Options{Client: client, Metadata: meta, Index: x, Offer: r.relay.Offer, Log: o.Log}
+	if r.upkeep != nil {
+		wo.Services = r.upkeep.Changed
+	}
+	if r.watch, err = watch.New(wo); err != nil {
+		return nil, err
+	}
+	return r, r.open()
+}
+
+// prepareWebhook makes handler, certificate and registration, unless there is to be
+// no webhook.
+func (r *Replica) prepareWebhook(x *index.Index) error {
+	w := r.o.Webhook
+	if w.Listen == "" {
+		return nil
+	}
+	hosts := []string{
+		fmt.Sprintf("%s.%s.svc", w.Service, r.o.Namespace),
+		fmt.Sprintf("%s.%s.svc.cluster.local", w.Service, r.o.Namespace),
+	}
+	if w.URL != "" {
+		u, err := url.Parse(w.URL)
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" {
+			return fmt.Errorf("reading the webhook's URL: %q is not an https address", w.URL)
+		}
+		hosts = append(hosts, u.Hostname())
+	}
+	keeper := &webhook.Keeper{Client: r.client, Namespace: r.o.Namespace, Name: w.Secret, Hosts: hosts, Now: time.Now}
+	registration := &webhook.Registration{
+		Client: r.client, Name: w.Configuration, URL: w.URL,
+		Service: admissionregistrationv1.ServiceReference{
+			Namespace: r.o.Namespace, Name: w.Service, Path: new(webhook.Path), Port: new(int32(443)),
+		},
+		Namespaces: x.Namespaces, Leading: r.leading.Load, Now: time.Now,
+	}
+	r.upkeep = webhook.NewUpkeep(keeper, registration, r.o.Log)
+	mux := http.NewServeMux()
+	mux.Handle("POST "+webhook.Path, &webhook.Handler{
+		Claims: x.Claims, Fresh: webhook.NewFresh(r.client, r.o.Policy).Services, Count: r.metrics.decided, Log: r.o.Log,
+	})
+	r.handler = mux
+	return nil
+}
+
+func (r *Replica) open() (err error) {
+	if r.plain, err = net.Listen("tcp", r.o.Listen); err != nil {
+		return fmt.Errorf("listening for health and metrics: %w", err)
+	}
+	if r.upkeep == nil {
+		return nil
+	}
+	if r.secure, err = net.Listen("tcp", r.o.Webhook.Listen); err != nil {
+		r.plain.Close()
+		return fmt.Errorf("listening for the webhook: %w", err)
+	}
+	return nil
+}
+
+// Address is where health and metrics are served, WebhookAddress where the webhook
+// is, "" if it isn't.
+func (r *Replica) Address() string { return r.plain.Addr().String() }
+
+// WebhookAddress is where the webhook is served, "" if it isn't.
+func (r *Replica) WebhookAddress() string {
+	if r.secure == nil {
+		return ""
+	}
+	return r.secure.Addr().String()
+}
+
+// Leading tells whether this replica sends.
+func (r *Replica) Leading() bool { return r.leading.Load() }
+
+// Run works until ctx ends. It then gives up the lead at once, serves the webhook
+// for Linger, and stops.
+func (r *Replica) Run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	failed := make(chan error, 2)
+	closers := r.serve(failed, &running)
+	running.Go(func() { r.watch.Run(background) })
+	if r.upkeep != nil {
+		running.Go(func() { r.upkeep.Run(background) })
+	}
+	leading, resign := context.WithCancel(ctx)
+	led := make(chan struct{})
+	go func() {
+		defer close(led)
+		if r.watch.Wait(leading) == nil {
+			r.lead(leading)
+		}
+	}()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	r.stopping.Store(true)
+	resign()
+	<-led
+	if err == nil {
+		linger(background, r.o.Linger)
+	}
+	for _, c := range closers {
+		c()
+	}
+	return err
+}
+
+func linger(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// serve starts the servers and gives what ends them.
+func (r *Replica) serve(failed chan<- error, running *sync.WaitGroup) (closers []func()) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", r.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r.metrics.registry, promhttp.HandlerOpts{}))
+	start := func(l net.Listener, h http.Handler) {
+		s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(r.o.Log.Handler(), slog.LevelDebug)}
+		running.Go(func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serving %s: %w", l.Addr(), err)
+			}
+		})
+		closers = append(closers, func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			if s.Shutdown(ctx) != nil {
+				s.Close()
+			}
+		})
+	}
+	start(r.plain, mux)
+	if r.secure != nil {
+		start(tls.NewListener(r.secure, r.upkeep.Keeper.TLS()), r.handler)
+	}
+	return closers
+}
+
+// readyz tells whether the replica can answer the webhook well. Leading is no part
+// of it: a replica that waits is ready.
+func (r *Replica) readyz(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case r.stopping.Load():
+		http.Error(w, "stopping", http.StatusServiceUnavailable)
+	case !r.watch.Synced():
+		http.Error(w, "the caches have not synced", http.StatusServiceUnavailable)
+	case r.upkeep != nil && !r.upkeep.Keeper.Ready():
+		http.Error(w, "the webhook has no certificate", http.StatusServiceUnavailable)
+	default:
+		_, _ = w.Write([]byte("ok\n"))
+	}
+}

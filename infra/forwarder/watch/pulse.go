@@ -1,0 +1,132 @@
+package watch
+
+import (
+	"io"
+	"net/http"
+	"path"
+	"sync"
+	"time"
+)
+
+// Silence is how long a watch may say nothing. The API server sends a bookmark
+// about every minute; a watch that is silent for longer is dead without knowing.
+const Silence = 90 * time.Second
+
+// Pulse feels the cluster-wide watches of one client: it counts lists, knows when
+// each resource was last heard of, and breaks off a watch that has gone silent, so
+// that its reflector begins a new one.
+type Pulse struct {
+	// Silence after which a watch is broken off; zero means Silence.
+	Silence time.Duration
+	Now     func() time.Time
+
+	mu    sync.Mutex
+	lists map[string]int
+	heard map[string]time.Time
+}
+
+// Wrap feels what goes through next (rest.Config.Wrap).
+func (p *Pulse) Wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		resource, watching := p.kind(r)
+		resp, err := next.RoundTrip(r)
+		if err != nil || resource == "" || resp.StatusCode != http.StatusOK {
+			return resp, err
+		}
+		p.hear(resource)
+		if watching {
+			resp.Body = p.feel(resource, resp.Body)
+		}
+		return resp, nil
+	})
+}
+
+// Lists is how often each resource was listed or its initial state streamed.
+func (p *Pulse) Lists() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]int{}
+	for k, v := range p.lists {
+		out[k] = v
+	}
+	return out
+}
+
+// Ages is how long ago each resource was last heard of.
+func (p *Pulse) Ages() map[string]time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]time.Duration{}
+	for k, v := range p.heard {
+		out[k] = p.Now().Sub(v)
+	}
+	return out
+}
+
+// kind tells which resource a cluster-wide list or watch is about, and counts lists.
+func (p *Pulse) kind(r *http.Request) (resource string, watching bool) {
+	name := path.Base(r.URL.Path)
+	if r.Method != http.MethodGet || (r.URL.Path != "/api/v1/"+name || name != "pods" && name != "services") &&
+		r.URL.Path != "/apis/"+ServiceConfigs.Group+"/"+ServiceConfigs.Version+"/"+ServiceConfigs.Resource {
+		return "", false
+	}
+	q := r.URL.Query()
+	watching = q.Get("watch") == "true" || q.Get("watch") == "1"
+	if !watching && q.Get("continue") == "" || q.Get("sendInitialEvents") == "true" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.lists == nil {
+			p.lists = map[string]int{}
+		}
+		p.lists[name]++
+	}
+	return name, watching
+}
+
+func (p *Pulse) hear(resource string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.heard == nil {
+		p.heard = map[string]time.Time{}
+	}
+	p.heard[resource] = p.Now()
+}
+
+func (p *Pulse) feel(resource string, body io.ReadCloser) io.ReadCloser {
+	limit := p.Silence
+	if limit == 0 {
+		limit = Silence
+	}
+	b := &felt{ReadCloser: body, limit: limit, hear: func() { p.hear(resource) }}
+	b.timer = time.AfterFunc(limit, func() { _ = body.Close() })
+	return b
+}
+
+// felt is a watch's body.
+type felt struct {
+	io.ReadCloser
+	limit time.Duration
+	timer *time.Timer
+	hear  func()
+}
+
+// Read notes that the watch lives.
+func (f *felt) Read(b []byte) (int, error) {
+	n, err := f.ReadCloser.Read(b)
+	if n > 0 {
+		f.hear()
+		f.timer.Reset(f.limit)
+	}
+	return n, err
+}
+
+// Close ends the watch.
+func (f *felt) Close() error {
+	f.timer.Stop()
+	return f.ReadCloser.Close()
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls f.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
