@@ -125,7 +125,15 @@ func (t Targets) Plan() TargetPlan {
 			strangers = append(strangers, p)
 		}
 	}
-	going := map[model.Key]bool{} // what this plan takes away, for counting who is left
+	// What serves no more once this plan is done, for counting who is left: pods
+	// that are gone count as little as strangers do.
+	going := map[model.Key]bool{}
+	for _, o := range gone {
+		going[o.Key()] = true
+	}
+	for _, p := range both {
+		going[p.Have.Key()] = p.Want.Weight == 0
+	}
 	for _, p := range strangers {
 		if t.Alive == nil {
 			doubts = append(doubts, p.Have)
