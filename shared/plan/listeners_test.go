@@ -1,0 +1,255 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// wantListener is a listener of the Service with the given UID, created so many
+// minutes after the first.
+func wantListener(uid string, minutes int, protocol model.Protocol, port int) model.WantedListener {
+	return model.WantedListener{
+		Name: fmt.Sprintf("own_%s_%s_%d", uid, protocol, port), Protocol: protocol, Port: port,
+		OwnerUID: uid, Created: started.Add(time.Duration(minutes) * time.Minute),
+	}
+}
+
+// haveListener is w as it stands on the CLB.
+func haveListener(w model.WantedListener) model.Listener {
+	return model.Listener{ID: "lbl-" + w.Name, Name: w.Name, Protocol: w.Protocol, Port: w.Port, HealthCheck: model.DefaultHealthCheck, Scheduler: "WRR"}
+}
+
+func foreign(name string, protocol model.Protocol, port int) model.Listener {
+	return model.Listener{ID: "lbl-" + name, Name: name, Protocol: protocol, Port: port}
+}
+
+func ownsAll(name string) bool { return strings.HasPrefix(name, "own_") }
+
+func TestListenersPlan(t *testing.T) {
+	one, two := wantListener("u1", 0, model.TCP, 80), wantListener("u2", 1, model.TCP, 80)
+	udp := wantListener("u1", 0, model.UDP, 80)
+	ten := 10
+	tuned := one
+	tuned.Settings.Interval = &ten
+	slow := haveListener(one)
+	slow.HealthCheck.Interval = 10
+	cases := map[string]struct {
+		reason string
+		args   Listeners
+		want   ListenerPlan
+	}{
+		"Nothing": {reason: "nothing wanted, nothing there", want: ListenerPlan{Have: map[string]model.Listener{}}},
+		"Create": {
+			reason: "wanted and not there is made",
+			args:   Listeners{Wanted: []model.WantedListener{one}},
+			want:   ListenerPlan{Create: []model.WantedListener{one}},
+		},
+		"Same": {
+			reason: "there already, and nothing said about settings",
+			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{slow}},
+			want:   ListenerPlan{Have: map[string]model.Listener{one.Name: slow}},
+		},
+		"Modify": {
+			reason: "a setting that differs is changed, the others are left as they are",
+			args:   Listeners{Wanted: []model.WantedListener{tuned}, Observed: []model.Listener{haveListener(one)}},
+			want: ListenerPlan{
+				Modify: []ListenerChange{{Have: haveListener(one), Want: slow}},
+				Have:   map[string]model.Listener{one.Name: haveListener(one)},
+			},
+		},
+		"Delete": {
+			reason: "ours, and nobody wants it any more",
+			args:   Listeners{Observed: []model.Listener{haveListener(one)}},
+			want:   ListenerPlan{Delete: []model.Listener{haveListener(one)}},
+		},
+		"ForeignStays": {
+			reason: "a listener that isn't ours is nobody's to delete",
+			args:   Listeners{Observed: []model.Listener{foreign("theirs", model.TCP, 80)}},
+		},
+		"ForeignKeepsItsPort": {
+			reason: "HTTP runs over TCP: the port is taken",
+			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{foreign("theirs", "HTTP", 80)}},
+			want:   ListenerPlan{Conflicts: []Conflict{{Wanted: one, By: "theirs", Foreign: true}}},
+		},
+		"UDPBesideTCP": {
+			reason: "TCP and UDP share a port number",
+			args:   Listeners{Wanted: []model.WantedListener{udp}, Observed: []model.Listener{foreign("theirs", model.TCP, 80)}},
+			want:   ListenerPlan{Create: []model.WantedListener{udp}},
+		},
+		"QUICIsOverUDP": {
+			reason: "so they don't share one",
+			args:   Listeners{Wanted: []model.WantedListener{udp}, Observed: []model.Listener{foreign("theirs", "QUIC", 80)}},
+			want:   ListenerPlan{Conflicts: []Conflict{{Wanted: udp, By: "theirs", Foreign: true}}},
+		},
+		"OldestKeepsThePort": {
+			reason: "of two Services the one created first has it",
+			args:   Listeners{Wanted: []model.WantedListener{two, one}},
+			want:   ListenerPlan{Create: []model.WantedListener{one}, Conflicts: []Conflict{{Wanted: two, By: one.Name}}},
+		},
+		"ThenTheLowerUID": {
+			reason: "created in the same second",
+			args:   Listeners{Wanted: []model.WantedListener{wantListener("u2", 0, model.TCP, 80), one}},
+			want:   ListenerPlan{Create: []model.WantedListener{one}, Conflicts: []Conflict{{Wanted: wantListener("u2", 0, model.TCP, 80), By: one.Name}}},
+		},
+		"FreeForTheOlder": {
+			reason: "the younger one's listener goes before the older one's can be made",
+			args:   Listeners{Wanted: []model.WantedListener{one, two}, Observed: []model.Listener{haveListener(two)}},
+			want:   ListenerPlan{Free: []model.Listener{haveListener(two)}, Create: []model.WantedListener{one}, Conflicts: []Conflict{{Wanted: two, By: one.Name}}},
+		},
+		"FreeForAnotherProtocol": {
+			reason: "a port that changed from TCP_SSL to TCP is in its own way",
+			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{haveListener(wantListener("u1", 0, "TCP_SSL", 80))}},
+			want:   ListenerPlan{Free: []model.Listener{haveListener(wantListener("u1", 0, "TCP_SSL", 80))}, Create: []model.WantedListener{one}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tc.args.Owns = ownsAll
+			if diff := gocmp.Diff(tc.want, tc.args.Plan(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// ports are listeners of a CLB by the slot they take.
+type ports map[string]model.Listener
+
+func slotOf(p model.Protocol, port int) string {
+	return fmt.Sprintf("%d/%t", port, model.PortClash(p, model.UDP))
+}
+
+func (ps ports) apply(p ListenerPlan) error {
+	remove := func(ls []model.Listener) error {
+		for _, l := range ls {
+			if ps[slotOf(l.Protocol, l.Port)] != l {
+				return fmt.Errorf("deleting %s, which isn't there", l.Name)
+			}
+			delete(ps, slotOf(l.Protocol, l.Port))
+		}
+		return nil
+	}
+	if err := remove(p.Free); err != nil {
+		return err
+	}
+	for _, c := range p.Modify {
+		if ps[slotOf(c.Have.Protocol, c.Have.Port)] != c.Have {
+			return fmt.Errorf("changing %s, which isn't there", c.Have.Name)
+		}
+		ps[slotOf(c.Want.Protocol, c.Want.Port)] = c.Want
+	}
+	for _, w := range p.Create {
+		if by, taken := ps[slotOf(w.Protocol, w.Port)]; taken {
+			return fmt.Errorf("creating %s: the port is %s's", w.Name, by.Name)
+		}
+		made, _ := w.Settings.Apply(haveListener(w))
+		ps[slotOf(w.Protocol, w.Port)] = made
+	}
+	return remove(p.Delete)
+}
+
+// listenerLaws checks the laws of a plan for listeners: u1 and u2 are the Services
+// it speaks for, u3's listeners carry a name of ours but are not its business.
+func listenerLaws(t *rapid.T) {
+	speaksFor := func(name string) bool {
+		return strings.HasPrefix(name, "own_u1_") || strings.HasPrefix(name, "own_u2_")
+	}
+	in := Listeners{Owns: speaksFor}
+	clb := ports{}
+	for _, port := range []int{80, 443} {
+		for _, protocol := range []model.Protocol{model.TCP, model.UDP} {
+			for i, uid := range []string{"u1", "u2"} {
+				if rapid.Bool().Draw(t, "wanted") {
+					w := wantListener(uid, rapid.IntRange(0, 1).Draw(t, "age")+i, protocol, port)
+					if rapid.Bool().Draw(t, "tuned") {
+						interval := rapid.SampledFrom([]int{5, 10}).Draw(t, "interval")
+						w.Settings.Interval = &interval
+					}
+					in.Wanted = append(in.Wanted, w)
+				}
+			}
+			switch owner := rapid.SampledFrom([]string{"", "u1", "u2", "u3", "theirs"}).Draw(t, "stands"); owner {
+			case "":
+			case "theirs":
+				clb[slotOf(protocol, port)] = foreign("theirs", protocol, port)
+			default:
+				clb[slotOf(protocol, port)] = haveListener(wantListener(owner, 0, protocol, port))
+			}
+		}
+	}
+	before := map[string]model.Listener{}
+	for k, l := range clb {
+		before[k] = l
+		in.Observed = append(in.Observed, l)
+	}
+	slices.SortFunc(in.Observed, func(a, b model.Listener) int { return cmp.Compare(a.ID, b.ID) })
+	p := in.Plan()
+	if err := clb.apply(p); err != nil {
+		t.Fatalf("the CLB refuses the plan: %v", err)
+	}
+	lost := map[string]bool{}
+	for _, c := range p.Conflicts {
+		lost[c.Wanted.Name] = true
+		if c.By == c.Wanted.Name || clb[slotOf(c.Wanted.Protocol, c.Wanted.Port)].Name != c.By {
+			t.Fatalf("conflict of %s names %s, but %+v is there", c.Wanted.Name, c.By, clb[slotOf(c.Wanted.Protocol, c.Wanted.Port)])
+		}
+	}
+	wanted := map[string]bool{}
+	for _, w := range in.Wanted {
+		wanted[w.Name] = true
+		got := clb[slotOf(w.Protocol, w.Port)]
+		if _, changed := w.Settings.Apply(got); !lost[w.Name] && (got.Name != w.Name || changed) {
+			t.Fatalf("want %s with its settings, got %+v", w.Name, got)
+		}
+	}
+	for k, l := range clb {
+		if speaksFor(l.Name) && !wanted[l.Name] {
+			t.Fatalf("%s is still there, and nobody wants it", l.Name)
+		}
+		if !speaksFor(l.Name) && before[k] != l {
+			t.Fatalf("%s is not ours, but was changed", l.Name)
+		}
+	}
+	for k, l := range before {
+		if _, still := clb[k]; !still && !speaksFor(l.Name) {
+			t.Fatalf("%s is not ours, but was deleted", l.Name)
+		}
+	}
+
+	again := in
+	again.Observed = nil
+	for _, l := range clb {
+		again.Observed = append(again.Observed, l)
+	}
+	second := again.Plan()
+	if !second.Empty() {
+		t.Fatalf("planning again is not empty: %+v", second)
+	}
+	if diff := gocmp.Diff(p.Conflicts, second.Conflicts); diff != "" {
+		t.Fatalf("conflicts changed: -first +second:\n%s", diff)
+	}
+	shuffled := in
+	shuffled.Wanted = rapid.Permutation(in.Wanted).Draw(t, "order of wanted")
+	shuffled.Observed = rapid.Permutation(in.Observed).Draw(t, "order of observed")
+	if diff := gocmp.Diff(p, shuffled.Plan(), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("the plan depends on the order of its input: -want +got:\n%s", diff)
+	}
+}
+
+func TestListenerLaws(t *testing.T) { rapid.Check(t, listenerLaws) }
+
+func FuzzListenerLaws(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("0123456789abcdef0123456789abcdef0123456789abcdef"))
+	f.Fuzz(rapid.MakeFuzz(listenerLaws))
+}
