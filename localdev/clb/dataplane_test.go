@@ -342,6 +342,38 @@ func TestIdleConnectionEnds(t *testing.T) {
 	}
 }
 
+func TestTrafficInOneDirectionIsNotIdle(t *testing.T) {
+	r := newRig(t)
+	lb := r.instance()
+	l := r.listener(lb, "TCP", 8080, quickCheck, func(q *api.CreateListenerRequest) { q.IdleConnectTimeout = i64(10) })
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(r.podAddr(), 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go serve(ln, func(conn net.Conn) {
+		fmt.Fprintln(conn, "a b")
+		// 300 ms of a limit of 100 ms.
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for range 15 {
+			<-tick.C
+			io.WriteString(conn, ".")
+		}
+	})
+	pod := ln.Addr().(*net.TCPAddr).AddrPort()
+	r.bind(lb, batchTarget(l, pod, 10))
+	r.awaitHealth(lb, pod, "Alive")
+	v, err := connect("127.88.0.1", netip.AddrPortFrom(r.vip(lb), 8080))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if got, err := io.ReadAll(v.r); len(got) != 15 || err != nil {
+		t.Errorf("a client that only reads got %d of 15 bytes: %v", len(got), err)
+	}
+}
+
 func TestHealthThresholds(t *testing.T) {
 	s := newStage(t, []int{10, 10}, plain)
 	down := s.pods[0]
@@ -543,10 +575,18 @@ func TestUDP(t *testing.T) {
 	l := r.listener(lb, "UDP", 8053, quickCheck)
 	a, b := udpPod(r), udpPod(r)
 	none := netip.AddrPortFrom(a.Addr(), 1)
-	r.bind(lb, batchTarget(l, a, 10), batchTarget(l, b, 10), batchTarget(l, none, 10))
+	mute, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.podAddr(), 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	silent := mute.LocalAddr().(*net.UDPAddr).AddrPort()
+	r.bind(lb, batchTarget(l, a, 10), batchTarget(l, b, 10), batchTarget(l, none, 10), batchTarget(l, silent, 0))
 	r.awaitHealth(lb, a, "Alive")
 	r.awaitHealth(lb, b, "Alive")
 	r.awaitHealth(lb, none, "Dead")
+	// Silence is health; only an unreachable port isn't.
+	r.awaitHealth(lb, silent, "Alive")
 
 	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.vip(lb), 8053))
 	open := func() func() (string, error) {

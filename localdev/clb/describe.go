@@ -131,8 +131,7 @@ func targetHealth(targets []backend.Target) []*api.TargetHealth {
 		ip, detail := t.Addr.Addr().String(), t.Health.String()
 		all[i] = &api.TargetHealth{
 			IP: &ip, Port: common.Int64Ptr(int64(t.Addr.Port())), TargetId: common.StringPtr(eni(ip)),
-			HealthStatus:       common.BoolPtr(t.Health == dataplane.Alive),
-			HealthStatusDetail: &detail, HealthStatusDetial: &detail,
+			HealthStatus: common.BoolPtr(t.Health == dataplane.Alive), HealthStatusDetail: &detail,
 			Weight: common.Uint64Ptr(uint64(t.Weight)),
 		}
 	}

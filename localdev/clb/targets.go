@@ -205,19 +205,14 @@ func (s *Server) batchModifyTargetWeight(op backend.Op, q *api.BatchModifyTarget
 	}
 	var all []backend.Binding
 	for _, rule := range q.ModifyList {
-		err := firstError(
-			required(need{"ModifyList.ListenerId", rule != nil && value(rule.ListenerId) != ""}, need{"ModifyList.Targets", rule != nil && len(rule.Targets) > 0}),
-		)
+		err := required(need{"ModifyList.ListenerId", rule != nil && value(rule.ListenerId) != ""}, need{"ModifyList.Targets", rule != nil && len(rule.Targets) > 0})
 		if err != nil {
 			return nil, err
 		}
 		if err := atMost("ModifyList.Targets", rule.Targets, maxModifyOfRule); err != nil {
 			return nil, err
 		}
-		where, err := at(rule.ListenerId, rule.LocationId, rule.Domain, rule.Url)
-		if err != nil {
-			return nil, err
-		}
+		where := backend.Where{Listener: *rule.ListenerId, Location: value(rule.LocationId)}
 		weight := int64(defaultWeight)
 		override(&weight, rule.Weight)
 		part, err := bindings(where, rule.Targets, weight, "")

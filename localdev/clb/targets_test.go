@@ -560,6 +560,8 @@ func TestClientGone(t *testing.T) {
 		if c.Write {
 			close(arrived)
 			<-release
+			// Long enough for the server to notice that the connection is gone.
+			return &Fault{Before: 50 * time.Millisecond}
 		}
 		return nil
 	})

@@ -8,11 +8,11 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb/dataplane"
 )
 
-// queue is what of one load balancer has still to reach the data plane, in order.
+// queue is what of one load balancer has still to reach the data plane. One goroutine
+// works it off, so that what is due early still waits for what was before it.
 type queue struct {
 	waiting []step
 	running bool
-	last    time.Time
 }
 
 type step struct {
@@ -32,12 +32,7 @@ func (b *Backend) propagate(lb *loadBalancer, do func()) {
 	if b.closed {
 		return
 	}
-	due := time.Now().Add(d)
-	if due.Before(q.last) {
-		due = q.last
-	}
-	q.last = due
-	q.waiting = append(q.waiting, step{due: due, do: do})
+	q.waiting = append(q.waiting, step{due: time.Now().Add(d), do: do})
 	if q.running {
 		return
 	}

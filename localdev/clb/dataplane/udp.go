@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,10 +20,14 @@ type session struct {
 	target *target
 	server net.Conn
 	active atomic.Int64
-	once   sync.Once
+	ended  atomic.Bool
 }
 
-func (s *session) abort(bool) { s.once.Do(func() { _ = s.server.Close() }) }
+func (s *session) abort(bool) {
+	if !s.ended.Swap(true) {
+		_ = s.server.Close()
+	}
+}
 
 // serveUDP reads datagrams until the socket is closed.
 func (f *forwarder) serveUDP(conn *net.UDPConn) {
@@ -55,7 +58,7 @@ func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	s := f.sessions[client]
 	snat := f.l.SNAT
 	f.mu.Unlock()
-	if s != nil {
+	if s != nil && !s.ended.Load() {
 		return s
 	}
 
@@ -89,7 +92,10 @@ func (f *forwarder) answer(conn *net.UDPConn, s *session) {
 	defer func() {
 		s.abort(false)
 		f.mu.Lock()
-		delete(f.sessions, s.client)
+		// The client may have a new session already.
+		if f.sessions[s.client] == s {
+			delete(f.sessions, s.client)
+		}
 		f.mu.Unlock()
 		f.untrack(s.target, s)
 	}()
