@@ -165,7 +165,7 @@ func (e *entry) settle(r event.Reply, now time.Time, o Options, backoff func() t
 		e.ready = e.ready.Merge(look)
 		e.readyAt = now
 	case asks > 0:
-		if n := len(r.PendingPods); n > 0 && n >= r.Pending {
+		if len(r.PendingPods) > 0 {
 			look = look.Only(r.PendingPods)
 		}
 		e.postpone(look, now.Add(asks), asked)

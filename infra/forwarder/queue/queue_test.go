@@ -120,9 +120,15 @@ func TestAnswersAreObeyed(t *testing.T) {
 			steps:   []step{{0, []string{"a", "b"}}, {1100 * time.Millisecond, nil}},
 			want:    [][]string{{"a", "b"}, {"b"}},
 		},
-		"RequeueKeepsAllWhenNotAllPendingAreNamed": {
-			reason:  "more wait than are named: nothing may be left out",
+		"RequeueNarrowsToThosePollable": {
+			reason:  "pods that wait for something a watch will tell are not asked about",
 			answers: []Outcome{{Reply: event.Reply{RequeueAfterMillis: 1000, Pending: 2, PendingPods: []event.Pod{pod("b")}}}},
+			steps:   []step{{0, []string{"a", "b"}}, {1100 * time.Millisecond, nil}},
+			want:    [][]string{{"a", "b"}, {"b"}},
+		},
+		"RequeueWithoutNamesIsTheSameAgain": {
+			reason:  "too many wait to be named: the same again",
+			answers: []Outcome{{Reply: event.Reply{RequeueAfterMillis: 1000, Pending: 200}}},
 			steps:   []step{{0, []string{"a", "b"}}, {1100 * time.Millisecond, nil}},
 			want:    [][]string{{"a", "b"}, {"a", "b"}},
 		},
