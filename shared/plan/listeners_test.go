@@ -36,8 +36,9 @@ func foreign(name string, protocol model.Protocol, port int) model.Listener {
 func ownsAll(name string) bool { return strings.HasPrefix(name, "own_") }
 
 func TestListenersPlan(t *testing.T) {
-	one, two := wantListener("u1", 0, model.TCP, 80), wantListener("u2", 1, model.TCP, 80)
-	udp := wantListener("u1", 0, model.UDP, 80)
+	// The older Service has the higher UID: age goes first.
+	one, two := wantListener("u2", 0, model.TCP, 80), wantListener("u1", 1, model.TCP, 80)
+	udp := wantListener("u2", 0, model.UDP, 80)
 	ten := 10
 	tuned := one
 	tuned.Settings.Interval = &ten
@@ -98,8 +99,8 @@ func TestListenersPlan(t *testing.T) {
 		},
 		"ThenTheLowerUID": {
 			reason: "created in the same second",
-			args:   Listeners{Wanted: []model.WantedListener{wantListener("u2", 0, model.TCP, 80), one}},
-			want:   ListenerPlan{Create: []model.WantedListener{one}, Conflicts: []Conflict{{Wanted: wantListener("u2", 0, model.TCP, 80), By: one.Name}}},
+			args:   Listeners{Wanted: []model.WantedListener{wantListener("u3", 0, model.TCP, 80), one}},
+			want:   ListenerPlan{Create: []model.WantedListener{one}, Conflicts: []Conflict{{Wanted: wantListener("u3", 0, model.TCP, 80), By: one.Name}}},
 		},
 		"FreeForTheOlder": {
 			reason: "the younger one's listener goes before the older one's can be made",
@@ -108,8 +109,8 @@ func TestListenersPlan(t *testing.T) {
 		},
 		"FreeForAnotherProtocol": {
 			reason: "a port that changed from TCP_SSL to TCP is in its own way",
-			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{haveListener(wantListener("u1", 0, "TCP_SSL", 80))}},
-			want:   ListenerPlan{Free: []model.Listener{haveListener(wantListener("u1", 0, "TCP_SSL", 80))}, Create: []model.WantedListener{one}},
+			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{haveListener(wantListener("u2", 0, "TCP_SSL", 80))}},
+			want:   ListenerPlan{Free: []model.Listener{haveListener(wantListener("u2", 0, "TCP_SSL", 80))}, Create: []model.WantedListener{one}},
 		},
 	}
 	for name, tc := range cases {
