@@ -210,18 +210,20 @@ func (b Binding) met(o Observation) (ok bool, why string, wait time.Duration) {
 // been reached about whoever had the address before says nothing about this pod.
 func (b Binding) settled(o Observation) time.Duration {
 	registered := b.Target.Registered
+	// A new sandbox is as good as a new pod: nobody answered between the two.
+	began := later(o.Pod.Started, o.Pod.SandboxSince)
 	var since time.Time
 	var need time.Duration
 	switch {
 	case registered.IsZero():
 		// The CLB doesn't say. The pod can't have been bound much later than its
 		// containers became ready.
-		since, need = later(o.Pod.Started, o.Pod.ContainersReadySince), b.Check.Settle()+b.Check.Unsettle()
-	case registered.Add(clockSlack).Before(o.Pod.Started):
+		since, need = later(began, o.Pod.ContainersReadySince), b.Check.Settle()+b.Check.Unsettle()
+	case registered.Add(clockSlack).Before(began):
 		// An adopted target: its old verdict lives until enough checks have failed.
-		since, need = o.Pod.Started, max(b.Check.Settle(), b.Check.Unsettle())
+		since, need = began, max(b.Check.Settle(), b.Check.Unsettle())
 	default:
-		since, need = later(registered, o.Pod.Started), b.Check.Settle()
+		since, need = later(registered, began), b.Check.Settle()
 	}
 	return need - o.HealthRead.Sub(since)
 }
