@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,6 +61,8 @@ type app struct {
 	die   context.CancelFunc
 	wg    sync.WaitGroup // everything that runs in the process
 	gone  chan struct{}  // closed when nothing of the process is left
+
+	asked atomic.Int32 // requests being answered
 
 	mu       sync.Mutex
 	behave   behaviour
@@ -329,6 +332,8 @@ func (a *app) passes(kind probeKind) bool {
 // say renders the answer to a client. It takes the response delay; false means
 // that the process ended meanwhile.
 func (a *app) say(ctx context.Context, client string, port int32) ([]byte, bool) {
+	a.asked.Add(1)
+	defer a.asked.Add(-1)
 	a.mu.Lock()
 	delay := a.behave.responseDelay
 	a.mu.Unlock()

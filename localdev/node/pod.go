@@ -31,6 +31,7 @@ type worker struct {
 	gone        bool // the object is no more
 	frozen      bool // it was in a final phase when it came: only its deletion counts
 	terminating bool
+	forced      bool // deleted without any grace
 	grace       int64
 	over        bool // nothing runs or will run
 	deleted     bool // the deletion of the object has been asked for
@@ -171,11 +172,13 @@ func (w *worker) step(now time.Time, next *deadline) {
 		return
 	}
 	w.noticeDeletion(now)
-	if w.gone {
+	if w.gone || w.forced {
 		// There is nobody left to be graceful for, and the name may be taken.
 		for _, c := range w.containers {
 			w.shoot(c)
 		}
+	}
+	if w.gone {
 		return
 	}
 	if !w.sandbox && !w.terminating {
@@ -239,6 +242,7 @@ func (w *worker) noticeDeletion(now time.Time) {
 	grace := int64(1)
 	if g := w.pod.DeletionGracePeriodSeconds; g != nil {
 		grace = max(grace, *g)
+		w.forced = w.forced || *g == 0
 	}
 	if !w.terminating || grace < w.grace {
 		w.terminating, w.grace = true, grace

@@ -47,6 +47,9 @@ func (w *worker) beginStop(c *container, grace int64, message string) {
 // stepStop takes a stopping container further.
 func (w *worker) stepStop(c *container, now time.Time, next *deadline) {
 	s := c.stop
+	if s.shot {
+		return
+	}
 	end := s.began.Add(s.grace)
 	if !s.signalled {
 		if !s.hookDone && now.Before(end) {
