@@ -2,9 +2,12 @@ package clb
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
@@ -64,5 +67,30 @@ func TestLatenciesJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("read back: -want +got:\n%s", diff)
+	}
+}
+
+func TestPropagationLatency(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Latencies = &Latencies{Propagation: Range{Min: time.Hour, Max: time.Hour}} })
+	lb := r.instance()
+	off := r.listener(lb, "TCP", 8080, func(q *api.CreateListenerRequest) { q.HealthCheck = &api.HealthCheck{HealthSwitch: i64(0)} })
+	on := r.listener(lb, "TCP", 8081, quickCheck)
+	p, q := newPod(r), newPod(r)
+	r.bind(lb, batchTarget(off, p.addr, 10), batchTarget(on, q.addr, 10))
+	want := map[string]string{p.addr.String(): "Close", q.addr.String(): "Unknown"}
+	if diff := cmp.Diff(want, r.health(lb)); diff != "" {
+		t.Errorf("the API knows the switch at once, checks begin when the binding has arrived: -want +got:\n%s", diff)
+	}
+	if _, err := connect("127.88.0.1", netip.AddrPortFrom(r.vip(lb), 8080)); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("nothing listens yet, got %v", err)
+	}
+}
+
+func TestAPILatency(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Latencies = &Latencies{API: 30 * time.Millisecond} })
+	started := time.Now()
+	must[*api.DescribeQuotaResponse](t)(r.client.DescribeQuota(api.NewDescribeQuotaRequest()))
+	if took := time.Since(started); took < 30*time.Millisecond {
+		t.Errorf("a request took %v, less than the API's latency", took)
 	}
 }

@@ -115,6 +115,12 @@ func (c *checker) run(round int, check Check) {
 	if c.round != round {
 		return
 	}
+	c.book(healthy, check)
+	c.schedule(max(0, check.Interval-time.Since(started)))
+}
+
+// book takes the result of one check; c.mu is held.
+func (c *checker) book(healthy bool, check Check) {
 	if healthy {
 		c.streak = max(c.streak, 0) + 1
 	} else {
@@ -126,7 +132,6 @@ func (c *checker) run(round int, check Check) {
 	case -c.streak >= check.UnHealthNum:
 		c.verdict.set(Dead)
 	}
-	c.schedule(max(0, check.Interval-time.Since(started)))
 }
 
 // begin says whether the round is still wanted, and if so makes Plane.Close wait for
