@@ -1,0 +1,283 @@
+// Package stack starts everything that clb-direct runs in and on, on loopback: a
+// real control plane, emulated nodes, the CLB and SCF emulators, the packaged
+// functions and the forwarder. No account, no cluster, no container engine.
+//
+// The forwarder and the functions are the real programs in processes of their own;
+// they never know that they talk to emulators.
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/cluster"
+	"github.com/clb-direct/clb-direct/localdev/node"
+	"github.com/clb-direct/clb-direct/localdev/scf"
+	"github.com/clb-direct/clb-direct/localdev/tc3"
+	"github.com/clb-direct/clb-direct/shared/event"
+)
+
+// What the emulated account looks like.
+const (
+	ClusterID = "cls-localdev"
+	Region    = "ap-guangzhou"
+	VPC       = "vpc-localdev"
+	Subnet    = "subnet-localdev"
+	Namespace = "clb-direct-system"
+)
+
+// Options of a Stack. The zero value is the demo's.
+type Options struct {
+	// Root is the directory of the main module.
+	Root string
+	// StateDir keeps everything that is written; "" is a temporary folder, removed
+	// by Close.
+	StateDir string
+	// Kubeconfig names a cluster of the user's own to use instead of starting one.
+	Kubeconfig string
+	// Claim and Network as the functions take them; default annotation and
+	// global-router, which is what TKE's document describes.
+	Claim, Network string
+	// Nodes is how many nodes there are, default 2. Negative for none.
+	Nodes int
+	// CLB and SCF are options of the emulators; what ties them together is filled in.
+	CLB clb.Options
+	SCF scf.Options
+	// Node are options of the nodes.
+	Node node.Options
+	// Transport is how the forwarder reaches the functions: url (default) or invoke.
+	Transport string
+	// NoForwarder leaves it out: events are the caller's to send.
+	NoForwarder bool
+	// Progress tells a person what takes time; Log gets what everything prints.
+	Progress io.Writer
+	Log      io.Writer
+}
+
+// Stack is everything, running.
+type Stack struct {
+	Dir     string
+	Cluster *cluster.Cluster
+	Nodes   *node.Fleet
+	CLB     *clb.Server
+	SCF     *scf.Server
+	Store   *tc3.Store
+	// Account signs API calls as a person with all rights would.
+	Account tc3.Credential
+	// EventSecret signs function URL requests.
+	EventSecret string
+	// Forwarder is the forwarder's process, nil without one.
+	Forwarder *Process
+	// ForwarderURL is where its health and metrics are.
+	ForwarderURL string
+	// Env is what serverless.yml was deployed with.
+	Env map[string]string
+
+	o       Options
+	keepDir bool
+}
+
+// Start starts everything and waits until it is ready. Cancelling ctx aborts the
+// start. The caller must Close the stack.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	o = o.withDefaults()
+	s := &Stack{Dir: o.StateDir, keepDir: o.StateDir != "", o: o, Store: &tc3.Store{}}
+	if s.Dir == "" {
+		if s.Dir, err = os.MkdirTemp("", "clb-direct-"); err != nil {
+			return nil, fmt.Errorf("making the state folder: %w", err)
+		}
+	} else if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the state folder: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.EventSecret, err = secret(); err != nil {
+		return nil, err
+	}
+	key, err := secret()
+	if err != nil {
+		return nil, err
+	}
+	s.Account = tc3.Credential{SecretID: "AKIDlocaldev", SecretKey: key, Principal: "account"}
+	s.Store.Add(s.Account)
+
+	var programs programs
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.startCluster(gctx) })
+	g.Go(func() (err error) {
+		programs, err = build(gctx, o.Root, s.Dir)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	o.say("control plane is up at %s", s.Cluster.Server)
+	for _, step := range []func(context.Context) error{
+		s.install,
+		s.startCLB,
+		func(ctx context.Context) error { return s.startSCF(ctx, programs.bundle) },
+		s.startNodes,
+		func(ctx context.Context) error { return s.startForwarder(ctx, programs.forwarder) },
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{{&o.Root, "."}, {&o.Claim, "annotation"}, {&o.Network, "global-router"}, {&o.Transport, "url"}} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	if o.Nodes == 0 {
+		o.Nodes = 2
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	o.Log = &lines{w: o.Log}
+	return o
+}
+
+func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Progress, format+"\n", args...) }
+
+func (s *Stack) startCluster(ctx context.Context) (err error) {
+	if s.o.Kubeconfig != "" {
+		s.Cluster, err = cluster.Adopt(s.o.Kubeconfig)
+		return err
+	}
+	s.Cluster, err = cluster.Start(ctx, cluster.Options{Root: s.o.Root, StateDir: filepath.Join(s.Dir, "cluster"), Progress: s.o.Progress, Log: s.o.Log})
+	return err
+}
+
+func (s *Stack) startCLB(ctx context.Context) (err error) {
+	o := s.o.CLB
+	o.Store = s.Store
+	o.Regions = []string{Region}
+	s.CLB, err = clb.Start(context.WithoutCancel(ctx), o)
+	return err
+}
+
+func (s *Stack) startSCF(ctx context.Context, bundle string) error {
+	token, err := s.Cluster.ServiceAccountToken(ctx, Namespace, "functions", 24*time.Hour)
+	if err != nil {
+		return fmt.Errorf("making the functions' token: %w", err)
+	}
+	s.Env = map[string]string{
+		"STAGE": "dev", "REGION": Region, "VPC_ID": VPC, "SUBNET_ID": Subnet, "FUNCTION_ROLE_NAME": "clb-direct",
+		"CLUSTER_ID": ClusterID, "CLAIM": s.o.Claim, "NETWORK": s.o.Network,
+		"KUBE_SERVER":  s.Cluster.Server,
+		"KUBE_CA":      base64.StdEncoding.EncodeToString(s.Cluster.CA),
+		"KUBE_TOKEN":   token,
+		"CLB_ENDPOINT": "http://" + s.CLB.Endpoint(),
+		"EVENT_SECRET": s.EventSecret,
+	}
+	o := s.o.SCF
+	o.Package, o.Manifest = bundle, filepath.Join(s.o.Root, "serverless.yml")
+	o.Env, o.Store, o.Stderr = s.Env, s.Store, s.o.Log
+	s.SCF, err = scf.Start(context.WithoutCancel(ctx), o)
+	return err
+}
+
+func (s *Stack) startNodes(ctx context.Context) (err error) {
+	if s.o.Nodes < 0 {
+		return nil
+	}
+	o := s.o.Node
+	o.Config, o.Nodes = s.Cluster.RESTConfig(), s.o.Nodes
+	o.Log = slog.New(slog.NewTextHandler(prefixed{s.o.Log, "node "}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s.Nodes, err = node.Start(ctx, o)
+	return err
+}
+
+func (s *Stack) startForwarder(ctx context.Context, program string) error {
+	if s.o.NoForwarder {
+		return nil
+	}
+	token, err := s.Cluster.ServiceAccountToken(ctx, Namespace, "forwarder", 24*time.Hour)
+	if err != nil {
+		return fmt.Errorf("making the forwarder's token: %w", err)
+	}
+	kubeconfig := filepath.Join(s.Dir, "forwarder.kubeconfig")
+	if err := writeKubeconfig(kubeconfig, s.Cluster.Server, s.Cluster.CA, token); err != nil {
+		return err
+	}
+	listen, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	hook, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"--kubeconfig=" + kubeconfig, "--cluster-id=" + ClusterID, "--claim=" + s.o.Claim, "--network=" + s.o.Network,
+		"--identity=forwarder-0", "--listen=" + listen, "--webhook-listen=" + hook, "--webhook-url=https://" + hook + "/mutate",
+		"--transport=" + s.o.Transport, "--region=" + Region, "--scf-endpoint=" + s.SCF.Endpoint(), "--scf-scheme=HTTP", "--linger=100ms",
+	}
+	for _, f := range event.Functions {
+		args = append(args, fmt.Sprintf("--%s-url=%s", f, s.SCF.URL(string(f))), fmt.Sprintf("--%s-function=%s", f, s.SCF.Function(string(f))))
+	}
+	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + s.Account.SecretID, "TENCENTCLOUD_SECRETKEY=" + s.Account.SecretKey}
+	if s.Forwarder, err = Run(program, args, env, prefixed{s.o.Log, "forwarder "}); err != nil {
+		return fmt.Errorf("starting the forwarder: %w", err)
+	}
+	s.ForwarderURL = "http://" + listen
+	return awaitReady(ctx, s.Forwarder, s.ForwarderURL+"/readyz")
+}
+
+// Close ends everything that Start started, in reverse, and nothing else.
+func (s *Stack) Close() error {
+	var errs []error
+	if s.Forwarder != nil {
+		errs = append(errs, s.Forwarder.Stop(10*time.Second))
+	}
+	if s.SCF != nil {
+		errs = append(errs, s.SCF.Close())
+	}
+	if s.Nodes != nil {
+		errs = append(errs, s.Nodes.Close())
+	}
+	if s.CLB != nil {
+		errs = append(errs, s.CLB.Close())
+	}
+	if s.Cluster != nil {
+		errs = append(errs, s.Cluster.Stop())
+	}
+	if !s.keepDir {
+		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+func secret() (string, error) {
+	raw := make([]byte, 16)
+	if _, err := rand.Read(raw); err != nil {
+		return "", fmt.Errorf("making a secret: %w", err)
+	}
+	return hex.EncodeToString(raw), nil
+}
