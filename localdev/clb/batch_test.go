@@ -128,7 +128,7 @@ func TestUniqueBackends(t *testing.T) {
 func TestAsyncBatch(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.AsyncBatch = true
-		o.Latencies = &Latencies{Task: Range{Min: 100 * time.Millisecond, Max: 100 * time.Millisecond}}
+		o.Latencies = &Latencies{Task: Range{Min: 300 * time.Millisecond, Max: 300 * time.Millisecond}}
 	})
 	lb := r.instance()
 	l, m := r.listener(lb, "TCP", 8080), r.listener(lb, "TCP", 8081)

@@ -204,7 +204,8 @@ func TestIdleConnectionEnds(t *testing.T) {
 }
 
 func TestTrafficInOneDirectionIsNotIdle(t *testing.T) {
-	r := newRig(t)
+	// Ten seconds are a second: far more than a busy machine holds up a tick.
+	r := newRig(t, func(o *Options) { o.Second = 100 * time.Millisecond })
 	lb := r.instance()
 	l := r.listener(lb, "TCP", 8080, quickCheck, func(q *api.CreateListenerRequest) { q.IdleConnectTimeout = i64(10) })
 	ln, err := net.Listen("tcp", netip.AddrPortFrom(r.podAddr(), 0).String())
@@ -214,8 +215,8 @@ func TestTrafficInOneDirectionIsNotIdle(t *testing.T) {
 	defer ln.Close()
 	go serve(ln, func(conn net.Conn) {
 		fmt.Fprintln(conn, "a b")
-		// 300 ms of a limit of 100 ms.
-		tick := time.NewTicker(20 * time.Millisecond)
+		// 1.5 s of a limit of 1 s.
+		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for range 15 {
 			<-tick.C

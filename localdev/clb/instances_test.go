@@ -63,7 +63,7 @@ func TestCreateLoadBalancerRefuses(t *testing.T) {
 }
 
 func TestCreateLoadBalancerTakesTime(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Latencies = &Latencies{Create: 200 * time.Millisecond} })
+	r := newRig(t, func(o *Options) { o.Latencies = &Latencies{Create: 400 * time.Millisecond} })
 	q := api.NewCreateLoadBalancerRequest()
 	q.LoadBalancerType, q.VpcId, q.SubnetId = common.StringPtr("INTERNAL"), common.StringPtr("vpc-1"), common.StringPtr("subnet-1")
 	q.LoadBalancerName = common.StringPtr("mine")

@@ -32,7 +32,7 @@ func TestRegisterTargetsFailsInItsTask(t *testing.T) {
 
 func TestTasks(t *testing.T) {
 	r := newRig(t, func(o *Options) {
-		o.Latencies = &Latencies{Task: Range{Min: 200 * time.Millisecond, Max: 200 * time.Millisecond}}
+		o.Latencies = &Latencies{Task: Range{Min: 500 * time.Millisecond, Max: 500 * time.Millisecond}}
 	})
 	lb := r.instance()
 	other := r.instance()
