@@ -114,6 +114,11 @@ func parseL4(field string, l L4Listener) (s model.Settings, problems []Problem) 
 		if h.Timeout != nil {
 			timeout = *h.Timeout
 		}
+		if !h.Enable {
+			// Nothing else of a check that is off can be observed for sure: wanting it
+			// could ask for the same change for ever.
+			s.Interval, s.Timeout, s.HealthNum, s.UnhealthNum = nil, nil, nil, nil
+		}
 		if timeout >= interval && !(timeout == 2 && interval == 2) {
 			problems = append(problems, Problem{Field: field + ".healthCheck.timeout", Message: fmt.Sprintf("is %d, must be below intervalTime (%d)", timeout, interval)})
 		}

@@ -30,7 +30,8 @@ type Ownership struct {
 	Port         int
 }
 
-// OwnerOf reads a listener's name; ok is false for everybody else's.
+// OwnerOf reads a listener's name; ok is false for everybody else's, which is every
+// name that ListenerName doesn't make.
 func OwnerOf(name string) (o Ownership, ok bool) {
 	parts := strings.Split(name, "_")
 	if len(parts) != 5 || parts[0] != namePrefix {
@@ -40,7 +41,8 @@ func OwnerOf(name string) (o Ownership, ok bool) {
 	if err != nil {
 		return o, false
 	}
-	return Ownership{Cluster: parts[1], UID: parts[2], Protocol: model.Protocol(parts[3]), Port: port}, true
+	o = Ownership{Cluster: parts[1], UID: parts[2], Protocol: model.Protocol(parts[3]), Port: port}
+	return o, ListenerName(o.Cluster, o.UID, o.Protocol, o.Port) == name // Atoi takes "+80" and "080" too
 }
 
 // Listeners are the listeners that svc wants, one per port, and what is wrong
