@@ -59,7 +59,7 @@ func run(m *testing.M) (code int) {
 
 // bench is a test's own namespace.
 type bench struct {
-	*testing.T
+	testing.TB
 	client    kubernetes.Interface
 	fleet     *Fleet
 	namespace string
@@ -67,11 +67,16 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	t.Parallel()
+	return benchFor(t)
+}
+
+func benchFor(t testing.TB) *bench {
+	t.Helper()
 	if controlPlane.client == nil {
 		t.Skip("needs the control plane, left out by -short")
 	}
-	t.Parallel()
-	b := &bench{T: t, client: controlPlane.client, fleet: controlPlane.fleet}
+	b := &bench{TB: t, client: controlPlane.client, fleet: controlPlane.fleet}
 	ns, err := b.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

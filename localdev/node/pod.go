@@ -43,6 +43,7 @@ type worker struct {
 	containers []*container // regular ones and sidecars
 	complained map[string]bool
 	retry      time.Duration
+	changed    time.Time // when the status came to differ from the API's
 }
 
 // deadline collects the earliest of several times.

@@ -22,10 +22,19 @@ const (
 	retryMost  = 5 * time.Second
 )
 
+// What changes close together is written at once, as the kubelet's status
+// manager does: a container that runs and is ready a moment later is one patch.
+// The status before the sandbox, which says little, is left out where the
+// sandbox is near. Patches are most of what pods cost the API server.
+const (
+	settle     = 10 * time.Millisecond
+	nearEnough = 250 * time.Millisecond
+)
+
 // publish tells the API server what has changed. What fails is tried again; a
 // pod that is gone, or another under the same name, ends it.
 func (w *worker) publish(next *deadline) {
-	err := w.write()
+	err := w.write(next)
 	switch {
 	case err == nil:
 		w.retry = 0
@@ -41,12 +50,12 @@ func (w *worker) publish(next *deadline) {
 	}
 }
 
-func (w *worker) write() error {
+func (w *worker) write(next *deadline) error {
 	if !w.frozen {
 		if err := w.writeNetworksStatus(); err != nil {
 			return fmt.Errorf("annotating %s: %w", w.key, err)
 		}
-		if err := w.writeStatus(); err != nil {
+		if err := w.writeStatus(next); err != nil {
 			return fmt.Errorf("patching the status of %s: %w", w.key, err)
 		}
 	}
@@ -60,11 +69,25 @@ func (w *worker) write() error {
 
 // writeStatus patches the status if it differs from the API's, as the kubelet's
 // status manager does.
-func (w *worker) writeStatus() error {
-	status := newStatus(w.pod, w.sight(), metav1.NewTime(w.fleet.now()).Rfc3339Copy())
+func (w *worker) writeStatus(next *deadline) error {
+	now := w.fleet.now()
+	status := newStatus(w.pod, w.sight(), metav1.NewTime(now).Rfc3339Copy())
 	if apiequality.Semantic.DeepEqual(status, w.pod.Status) {
+		w.changed = time.Time{}
 		return nil
 	}
+	if w.changed.IsZero() {
+		w.changed = now
+	}
+	write := w.changed.Add(settle)
+	if !w.ip.IsValid() && !w.over && w.sandboxAt.Sub(now) < nearEnough {
+		write = w.sandboxAt.Add(settle)
+	}
+	if now.Before(write) && !w.over {
+		next.at(write)
+		return nil
+	}
+	w.changed = time.Time{}
 	patch, err := statusPatch(w.uid, &w.pod.Status, &status)
 	if err != nil {
 		return err

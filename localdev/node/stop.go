@@ -66,9 +66,9 @@ func (w *worker) stepStop(c *container, now time.Time, next *deadline) {
 			// In whole seconds, as the kubelet counts what the hook took.
 			left -= now.Sub(s.began).Truncate(time.Second)
 		}
-		s.signalled, s.killAt = true, now.Add(max(left, minimumGrace))
 		w.note(c, Terminated)
 		c.app.signal()
+		s.signalled, s.killAt = true, w.fleet.now().Add(max(left, minimumGrace))
 	}
 	if now.Before(s.killAt) {
 		next.at(s.killAt)
