@@ -1,0 +1,214 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/clb-direct/clb-direct/infra/forwarder/index"
+	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
+	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// functions are a transport that decodes as the functions do and answers as told.
+type functions struct {
+	t      *testing.T
+	mu     sync.Mutex
+	got    []event.Request
+	answer func(r event.Request) (event.Reply, error)
+}
+
+func (f *functions) Send(_ context.Context, to event.Function, payload []byte) (event.Reply, error) {
+	d, err := event.Decode(payload, "", time.Now())
+	if err != nil || len(d.Requests) != 1 || d.Requests[0].Function != to {
+		f.t.Errorf("the door of %s refuses %s: %v", to, payload, err)
+		return event.Reply{}, err
+	}
+	if len(payload) > event.MaxBytes {
+		f.t.Errorf("an event of %d bytes", len(payload))
+	}
+	f.mu.Lock()
+	f.got = append(f.got, d.Requests[0])
+	f.mu.Unlock()
+	if f.answer == nil {
+		return event.Reply{}, nil
+	}
+	return f.answer(d.Requests[0])
+}
+
+func (f *functions) keys() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for _, r := range f.got {
+		out = append(out, string(r.Function)+" "+r.Partition)
+	}
+	return out
+}
+
+func service(ns, name, lb string) model.Service {
+	return model.Service{Namespace: ns, Name: name, UID: "uid-" + name, ResourceVersion: "1", Type: "LoadBalancer", Selector: map[string]string{"app": name},
+		Annotations: map[string]string{desired.DirectAccess: "true", desired.LoadBalancerID: lb}}
+}
+
+// lead runs a relay in synthetic time over f, and script while it leads.
+func lead(t *testing.T, f *functions, prepare func(*index.Index), script func(*Relay, *index.Index)) {
+	t.Helper()
+	f.t = t
+	synctest.Test(t, func(t *testing.T) {
+		x := index.New(desired.Policy{Cluster: "cls-1", Claim: desired.ByAnnotation})
+		prepare(x)
+		r := New(Options{Index: x, Transport: f, Timeout: 30 * time.Second, Log: slog.New(slog.DiscardHandler),
+			Queue: queue.Options{Now: time.Now, Random: func() float64 { return 0.5 }}})
+		r.Offer(x.SetService(service("default", "early", ""))) // before it leads: Lead begins with everything
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { r.Lead(ctx); close(done) }()
+		synctest.Wait()
+		script(r, x)
+		cancel()
+		<-done
+		if r.Stats() != nil {
+			t.Error("a relay that doesn't lead has a queue")
+		}
+	})
+}
+
+func TestLeadBeginsWithEverything(t *testing.T) {
+	f := &functions{}
+	lead(t, f, func(x *index.Index) { x.SetService(service("default", "web", "lb-1")) }, func(*Relay, *index.Index) {
+		want := []string{"backends lb-1", "frontend lb-1", "frontend service/default/early", "readiness readiness/0"}
+		got := f.keys()
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+		for _, r := range f.got {
+			if r.Sync.Cluster != "cls-1" || r.Source != "/clusters/cls-1" || r.Sync.Attempt == "" || r.Sync.Grant["*"] <= 0 || r.Sequence == "" {
+				t.Errorf("incomplete: %+v", r)
+			}
+		}
+	})
+}
+
+func TestEveryAttemptAndSequenceIsItsOwn(t *testing.T) {
+	f := &functions{answer: func(event.Request) (event.Reply, error) { return event.Reply{RequeueAfterMillis: 10}, nil }}
+	lead(t, f, func(*index.Index) {}, func(*Relay, *index.Index) {
+		time.Sleep(time.Second)
+		attempts := map[string]bool{}
+		last := ""
+		for _, r := range f.got {
+			if r.Partition != "service/default/early" {
+				continue
+			}
+			if attempts[r.Sync.Attempt] || r.Sequence <= last {
+				t.Fatalf("attempt %s or sequence %s after %s was used before", r.Sync.Attempt, r.Sequence, last)
+			}
+			attempts[r.Sync.Attempt], last = true, r.Sequence
+		}
+		if len(attempts) < 10 {
+			t.Errorf("%d attempts in a second at 10 ms", len(attempts))
+		}
+	})
+}
+
+func TestWakeReachesItsPartition(t *testing.T) {
+	f := &functions{}
+	f.answer = func(r event.Request) (event.Reply, error) {
+		if r.Function == event.Frontend && r.Partition == "lb-1" {
+			return event.Reply{Wake: []event.Wake{{Function: event.Backends, Sync: event.Sync{LoadBalancers: []string{"lb-2"}, All: true}}}}, nil
+		}
+		return event.Reply{}, nil
+	}
+	prepare := func(x *index.Index) {
+		x.SetService(service("default", "web", "lb-1"))
+		x.SetService(service("default", "api", "lb-2"))
+	}
+	lead(t, f, prepare, func(*Relay, *index.Index) {
+		time.Sleep(time.Second)
+		n := 0
+		for _, k := range f.keys() {
+			if k == "backends lb-2" {
+				n++
+			}
+		}
+		if n != 2 {
+			t.Errorf("backends lb-2 was sent %d times, want once at the start and once woken", n)
+		}
+	})
+}
+
+func TestEndedAttemptIsNamedAndATimeoutIsNot(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		err    error
+		want   int
+	}{
+		"Platform": {"the platform says that nobody holds the Lease any more", &transport.Failure{Code: "433", Ended: true, Err: errors.New("timed out")}, 1},
+		"Ours":     {"the function may be at work still", context.DeadlineExceeded, 0},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := &functions{}
+			first := ""
+			f.answer = func(r event.Request) (event.Reply, error) {
+				if r.Function == event.Backends && first == "" {
+					first = r.Sync.Attempt
+					return event.Reply{}, tc.err
+				}
+				return event.Reply{}, nil
+			}
+			lead(t, f, func(x *index.Index) { x.SetService(service("default", "web", "lb-1")) }, func(*Relay, *index.Index) {
+				time.Sleep(10 * time.Second)
+				var last event.Request
+				for _, r := range f.got {
+					if r.Function == event.Backends {
+						last = r
+					}
+				}
+				if len(last.Sync.Ended) != tc.want || tc.want == 1 && last.Sync.Ended[0] != first || last.Sync.Attempt == first {
+					t.Errorf("%s: the next event names %v of attempt %s", tc.reason, last.Sync.Ended, first)
+				}
+			})
+		})
+	}
+}
+
+func TestEventsStayWithinTheirLimit(t *testing.T) {
+	f := &functions{}
+	long := func(i int) string { return fmt.Sprintf("%0220d", i) }
+	prepare := func(x *index.Index) {
+		for i := range event.MaxServices + 10 {
+			x.SetService(service(long(i)[:63], long(i), "lb-1"))
+		}
+	}
+	lead(t, f, prepare, func(*Relay, *index.Index) { // Send checks the size
+		if len(f.keys()) < 3 {
+			t.Errorf("sent %v", f.keys())
+		}
+	})
+}
+
+func TestPermanentFailureIsNotHammered(t *testing.T) {
+	f := &functions{answer: func(event.Request) (event.Reply, error) {
+		return event.Reply{Failure: &event.Failure{Kind: fault.Permanent, Message: "arrears"}}, nil
+	}}
+	lead(t, f, func(*index.Index) {}, func(*Relay, *index.Index) {
+		time.Sleep(10 * time.Minute)
+		if n := len(f.keys()); n < 12 || n > 30 { // two partitions, about one a minute
+			t.Errorf("%d sends in ten minutes", n)
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// review is an AdmissionReview of an object, with the request changed by edits.
+func review(version string, object any, edit func(map[string]any)) string {
+	request := map[string]any{
+		"uid": "u-1", "operation": "CREATE", "namespace": "default", "object": object,
+		"kind":     map[string]string{"group": "", "version": "v1", "kind": "Pod"},
+		"resource": map[string]string{"group": "", "version": "v1", "resource": "pods"},
+	}
+	if edit != nil {
+		edit(request)
+	}
+	raw, _ := json.Marshal(map[string]any{"apiVersion": "admission.k8s.io/" + version, "kind": "AdmissionReview", "request": request}) // maps and strings
+	return string(raw)
+}
+
+func podObject(app string, gates ...string) map[string]any {
+	spec := map[string]any{}
+	if len(gates) > 0 {
+		var list []map[string]string
+		for _, g := range gates {
+			list = append(list, map[string]string{"conditionType": g})
+		}
+		spec["readinessGates"] = list
+	}
+	return map[string]any{"metadata": map[string]any{"generateName": "x-", "labels": map[string]string{"app": app}}, "spec": spec}
+}
+
+func TestReviews(t *testing.T) {
+	const first = `[{"op":"add","path":"/spec/readinessGates","value":[{"conditionType":"` + model.GateType + `"}]}]`
+	const another = `[{"op":"add","path":"/spec/readinessGates/-","value":{"conditionType":"` + model.GateType + `"}}]`
+	cases := map[string]struct {
+		reason   string
+		body     string
+		listErr  error
+		version  string
+		patch    string
+		decision Decision
+		status   int
+	}{
+		"Selected":       {reason: "the cache knows the Service", body: review("v1", podObject("cached"), nil), patch: first, decision: Gated},
+		"SelectedV1beta": {reason: "an older API server", body: review("v1beta1", podObject("cached"), nil), version: "v1beta1", patch: first, decision: Gated},
+		"JustMade":       {reason: "the API server knows a Service that the cache doesn't yet", body: review("v1", podObject("fresh"), nil), patch: first, decision: Gated},
+		"OtherGate":      {reason: "the pod's own gates stay", body: review("v1", podObject("cached", "example.com/other"), nil), patch: another, decision: Gated},
+		"Had":            {reason: "a reinvocation changes nothing", body: review("v1", podObject("cached", model.GateType), nil), decision: Had},
+		"Unselected":     {reason: "no Service of ours", body: review("v1", podObject("loose"), nil), decision: Unselected},
+		"Unknown":        {reason: "when the API server doesn't tell, the pod is let in", body: review("v1", podObject("fresh"), nil), listErr: errors.New("down"), decision: Unknown},
+		"CachedAndDown":  {reason: "what the cache knows needs no API server", body: review("v1", podObject("cached"), nil), listErr: errors.New("down"), patch: first, decision: Gated},
+		"Update": {reason: "gates can't be added later", decision: Other,
+			body: review("v1", podObject("cached"), func(r map[string]any) { r["operation"] = "UPDATE" })},
+		"Binding": {reason: "a subresource is no pod", decision: Other,
+			body: review("v1", podObject("cached"), func(r map[string]any) { r["subResource"] = "binding" })},
+		"OtherResource": {reason: "not a pod", decision: Other,
+			body: review("v1", podObject("cached"), func(r map[string]any) {
+				r["resource"] = map[string]string{"version": "v1", "resource": "services"}
+			})},
+		"OddObject":  {reason: "what can't be read is let in", body: review("v1", "text", nil), decision: Malformed},
+		"NoRequest":  {reason: "not a review", body: `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, decision: Malformed, status: 400},
+		"NotJSON":    {reason: "not a review", body: `hello`, decision: Malformed, status: 400},
+		"EmptyBody":  {reason: "not a review", body: ``, decision: Malformed, status: 400},
+		"OtherSpace": {reason: "a selector reaches no further than its namespace", body: review("v1", podObject("cached"), func(r map[string]any) { r["namespace"] = "else" }), decision: Unselected},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var decisions []Decision
+			h := &Handler{
+				Claims: func(ns string, labels map[string]string) bool { return ns == "default" && labels["app"] == "cached" },
+				Fresh: func(_ context.Context, ns string) ([]model.Service, error) {
+					return []model.Service{{Namespace: "default", Name: "s", Selector: map[string]string{"app": "fresh"}}}, tc.listErr
+				},
+				Count: func(d Decision) { decisions = append(decisions, d) },
+				Log:   slog.New(slog.DiscardHandler),
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, Path, bytes.NewBufferString(tc.body)))
+			if diff := cmp.Diff([]Decision{tc.decision}, decisions); diff != "" {
+				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
+			}
+			if tc.status != 0 {
+				if w.Code != tc.status {
+					t.Errorf("%s: status %d, want %d", tc.reason, w.Code, tc.status)
+				}
+				return
+			}
+			var got struct {
+				APIVersion string `json:"apiVersion"`
+				Kind       string `json:"kind"`
+				Response   struct {
+					UID       string `json:"uid"`
+					Allowed   bool   `json:"allowed"`
+					Patch     []byte `json:"patch"`
+					PatchType string `json:"patchType"`
+				} `json:"response"`
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			version := tc.version
+			if version == "" {
+				version = "v1"
+			}
+			if !got.Response.Allowed || got.Response.UID != "u-1" || got.APIVersion != "admission.k8s.io/"+version || got.Kind != "AdmissionReview" {
+				t.Errorf("%s: answered %s", tc.reason, w.Body)
+			}
+			if diff := cmp.Diff(tc.patch, string(got.Response.Patch)); diff != "" {
+				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestFreshListBeginsAfterTheQuestion asks while a list is under way: its answer
+// may miss what was made before the question, so another list is waited for, and
+// everybody who asks meanwhile shares it.
+func TestFreshListBeginsAfterTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		f := newFresh(func(context.Context, string) ([]model.Service, error) {
+			n++
+			name := fmt.Sprint("list-", n)
+			time.Sleep(10 * time.Millisecond)
+			return []model.Service{{Name: name}}, nil
+		})
+		answers := make(chan string, 100)
+		ask := func() {
+			services, err := f.Services(t.Context(), "default")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			answers <- services[0].Name
+		}
+		go ask()
+		synctest.Wait()
+		for range 50 {
+			go ask()
+		}
+		time.Sleep(time.Second)
+		got := map[string]int{}
+		for len(answers) > 0 {
+			got[<-answers]++
+		}
+		if diff := cmp.Diff(map[string]int{"list-1": 1, "list-2": 50}, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+		if len(f.flights) != 0 {
+			t.Errorf("%d namespaces remembered", len(f.flights))
+		}
+	})
+}
+
+func TestFreshGivesUpWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFresh(func(ctx context.Context, _ string) ([]model.Service, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := f.Services(ctx, "default"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := f.Services(t.Context(), "default"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the list's own limit", err)
+		}
+	})
+}
