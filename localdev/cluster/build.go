@@ -214,7 +214,7 @@ func compile(ctx context.Context, source, dir string, flags []string, progress i
 	meter := newMeter(progress, len(strings.Fields(stale)))
 	cmd := goCmd(ctx, source, append([]string{"build", "-v", "-o", filepath.Join(tmp, builtName)}, append(flags, ".")...)...)
 	var failure bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &failure, io.MultiWriter(&failure, meter)
+	cmd.Stderr = io.MultiWriter(&failure, meter)
 	err = cmd.Run()
 	meter.finish(err)
 	if err != nil {
