@@ -82,11 +82,13 @@ type Stack struct {
 	Forwarder *Process
 	// ForwarderURL is where its health and metrics are.
 	ForwarderURL string
-	// Env is what serverless.yml was deployed with.
-	Env map[string]string
+	// Env is what serverless.yml was deployed with, Bundle the package that was.
+	Env    map[string]string
+	Bundle string
 
-	o       Options
-	keepDir bool
+	o         Options
+	keepDir   bool
+	forwarder string // its program
 }
 
 // Start starts everything and waits until it is ready. Cancelling ctx aborts the
@@ -126,13 +128,14 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	s.Bundle, s.forwarder = programs.bundle, programs.forwarder
 	o.say("control plane is up at %s", s.Cluster.Server)
 	for _, step := range []func(context.Context) error{
 		s.install,
 		s.startCLB,
-		func(ctx context.Context) error { return s.startSCF(ctx, programs.bundle) },
+		s.startSCF,
 		s.startNodes,
-		func(ctx context.Context) error { return s.startForwarder(ctx, programs.forwarder) },
+		s.startForwarder,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -182,7 +185,7 @@ func (s *Stack) startCLB(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *Stack) startSCF(ctx context.Context, bundle string) error {
+func (s *Stack) startSCF(ctx context.Context) error {
 	token, err := s.Cluster.ServiceAccountToken(ctx, Namespace, "functions", 24*time.Hour)
 	if err != nil {
 		return fmt.Errorf("making the functions' token: %w", err)
@@ -197,7 +200,7 @@ func (s *Stack) startSCF(ctx context.Context, bundle string) error {
 		"EVENT_SECRET": s.EventSecret,
 	}
 	o := s.o.SCF
-	o.Package, o.Manifest = bundle, filepath.Join(s.o.Root, "serverless.yml")
+	o.Package, o.Manifest = s.Bundle, filepath.Join(s.o.Root, "serverless.yml")
 	o.Env, o.Store, o.Stderr = s.Env, s.Store, s.o.Log
 	s.SCF, err = scf.Start(context.WithoutCancel(ctx), o)
 	return err
@@ -214,10 +217,16 @@ func (s *Stack) startNodes(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *Stack) startForwarder(ctx context.Context, program string) error {
+func (s *Stack) startForwarder(ctx context.Context) error {
 	if s.o.NoForwarder {
 		return nil
 	}
+	return s.StartForwarder(ctx, s.o.Transport)
+}
+
+// StartForwarder starts the forwarder with a transport, url or invoke, where none
+// runs, and waits until it is ready.
+func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
 	token, err := s.Cluster.ServiceAccountToken(ctx, Namespace, "forwarder", 24*time.Hour)
 	if err != nil {
 		return fmt.Errorf("making the forwarder's token: %w", err)
@@ -237,25 +246,33 @@ func (s *Stack) startForwarder(ctx context.Context, program string) error {
 	args := []string{
 		"--kubeconfig=" + kubeconfig, "--cluster-id=" + ClusterID, "--claim=" + s.o.Claim, "--network=" + s.o.Network,
 		"--identity=forwarder-0", "--listen=" + listen, "--webhook-listen=" + hook, "--webhook-url=https://" + hook + "/mutate",
-		"--transport=" + s.o.Transport, "--region=" + Region, "--scf-endpoint=" + s.SCF.Endpoint(), "--scf-scheme=HTTP", "--linger=100ms",
+		"--transport=" + transport, "--region=" + Region, "--scf-endpoint=" + s.SCF.Endpoint(), "--scf-scheme=HTTP", "--linger=100ms",
 	}
 	for _, f := range event.Functions {
 		args = append(args, fmt.Sprintf("--%s-url=%s", f, s.SCF.URL(string(f))), fmt.Sprintf("--%s-function=%s", f, s.SCF.Function(string(f))))
 	}
 	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + s.Account.SecretID, "TENCENTCLOUD_SECRETKEY=" + s.Account.SecretKey}
-	if s.Forwarder, err = Run(program, args, env, prefixed{s.o.Log, "forwarder "}); err != nil {
+	if s.Forwarder, err = Run(s.forwarder, args, env, prefixed{s.o.Log, "forwarder "}); err != nil {
 		return fmt.Errorf("starting the forwarder: %w", err)
 	}
 	s.ForwarderURL = "http://" + listen
 	return awaitReady(ctx, s.Forwarder, s.ForwarderURL+"/readyz")
 }
 
+// StopForwarder ends the forwarder, if one runs, as a rolling update would.
+func (s *Stack) StopForwarder() error {
+	if s.Forwarder == nil {
+		return nil
+	}
+	err := s.Forwarder.Stop(10 * time.Second)
+	s.Forwarder = nil
+	return err
+}
+
 // Close ends everything that Start started, in reverse, and nothing else.
 func (s *Stack) Close() error {
 	var errs []error
-	if s.Forwarder != nil {
-		errs = append(errs, s.Forwarder.Stop(10*time.Second))
-	}
+	errs = append(errs, s.StopForwarder())
 	if s.SCF != nil {
 		errs = append(errs, s.SCF.Close())
 	}
