@@ -2,6 +2,7 @@ package clb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -139,6 +140,7 @@ func (s *Session) ModifyListener(ctx context.Context, lb string, have, want mode
 		}
 		req.HealthCheck = &sdk.HealthCheck{HealthSwitch: &on}
 		if h.Enabled {
+			// All of them, so that what is checked together is sent together.
 			req.HealthCheck.IntervalTime = ptr(int64(h.Interval))
 			req.HealthCheck.TimeOut = ptr(int64(h.Timeout))
 			req.HealthCheck.HealthNum = ptr(int64(h.HealthNum))
@@ -211,7 +213,8 @@ func (s *Session) Bind(ctx context.Context, lb string, targets []model.Target) e
 	req := sdk.NewBatchRegisterTargetsRequest()
 	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, true)
 	check := func() error { return limit("Targets", len(targets), MaxBatch) }
-	res, err := call(ctx, s, operation{Action: "BatchRegisterTargets", Op: "binding targets on " + lb, Write: true}, check, req, func(ctx context.Context, r *sdk.BatchRegisterTargetsRequest) (*sdk.BatchRegisterTargetsResponseParams, *string, error) {
+	op := operation{Action: "BatchRegisterTargets", Op: "binding targets on " + lb, Write: true}
+	res, err := call(ctx, s, op, check, req, func(ctx context.Context, r *sdk.BatchRegisterTargetsRequest) (*sdk.BatchRegisterTargetsResponseParams, *string, error) {
 		out, err := s.api.BatchRegisterTargetsWithContext(ctx, r)
 		if err != nil {
 			return nil, nil, err
@@ -221,7 +224,10 @@ func (s *Session) Bind(ctx context.Context, lb string, targets []model.Target) e
 	if err != nil {
 		return err
 	}
-	return partial(res.FailListenerIdSet, res.Message)
+	if err := partial(res.FailListenerIdSet, res.Message); err != nil {
+		return err
+	}
+	return s.follow(ctx, op, value(res.RequestId), targets)
 }
 
 // Unbind deregisters up to MaxBatch targets. A *Partial error names the listeners
@@ -230,7 +236,8 @@ func (s *Session) Unbind(ctx context.Context, lb string, targets []model.Target)
 	req := sdk.NewBatchDeregisterTargetsRequest()
 	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, false)
 	check := func() error { return limit("Targets", len(targets), MaxBatch) }
-	res, err := call(ctx, s, operation{Action: "BatchDeregisterTargets", Op: "unbinding targets on " + lb, Write: true}, check, req, func(ctx context.Context, r *sdk.BatchDeregisterTargetsRequest) (*sdk.BatchDeregisterTargetsResponseParams, *string, error) {
+	op := operation{Action: "BatchDeregisterTargets", Op: "unbinding targets on " + lb, Write: true}
+	res, err := call(ctx, s, op, check, req, func(ctx context.Context, r *sdk.BatchDeregisterTargetsRequest) (*sdk.BatchDeregisterTargetsResponseParams, *string, error) {
 		out, err := s.api.BatchDeregisterTargetsWithContext(ctx, r)
 		if err != nil {
 			return nil, nil, err
@@ -240,7 +247,34 @@ func (s *Session) Unbind(ctx context.Context, lb string, targets []model.Target)
 	if err != nil {
 		return err
 	}
-	return partial(res.FailListenerIdSet, res.Message)
+	if err := partial(res.FailListenerIdSet, res.Message); err != nil {
+		return err
+	}
+	return s.follow(ctx, op, value(res.RequestId), targets)
+}
+
+// follow waits for the task that a batch may have started. Vendor code takes both
+// batch calls for done when they are answered, but nothing promises it: where there
+// is no such task that is so, and isn't asked again. A task that failed tells no
+// listener, so all may have failed.
+func (s *Session) follow(ctx context.Context, op operation, taskID string, targets []model.Target) error {
+	if taskID == "" || s.inline.Load() {
+		return nil
+	}
+	err := s.await(ctx, op, taskID, 0)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+		s.inline.Store(true)
+		return nil
+	}
+	var failed *taskError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	p := &Partial{Listeners: map[string]bool{}, Message: failed.message}
+	for _, t := range targets {
+		p.Listeners[t.Listener] = true
+	}
+	return p
 }
 
 func batchTargets(targets []model.Target, full bool) []*sdk.BatchTarget {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
@@ -49,6 +50,8 @@ type Options struct {
 type Client struct {
 	api *sdk.Client
 	log *slog.Logger
+	// inline: batches were seen to be done when they are answered.
+	inline atomic.Bool
 }
 
 // Session makes the calls of one event: with its rates, under its Lease, counted.

@@ -126,18 +126,28 @@ func (s *Session) Listeners(ctx context.Context, lb string) ([]model.Listener, e
 			SessionExpire: int(value(l.SessionExpireTime)),
 			Scheduler:     value(l.Scheduler),
 		}
-		if h := l.HealthCheck; h != nil {
-			m.HealthCheck = model.HealthCheck{
-				Enabled:     value(h.HealthSwitch) == 1,
-				Interval:    int(value(h.IntervalTime)),
-				Timeout:     int(value(h.TimeOut)),
-				HealthNum:   int(value(h.HealthNum)),
-				UnhealthNum: int(value(h.UnHealthNum)),
-			}
-		}
+		m.HealthCheck = healthCheckOf(l.HealthCheck)
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+// healthCheckOf reads a listener's health check. What the answer leaves out is as
+// documented: above all, a check is off only where its switch says so.
+func healthCheckOf(h *sdk.HealthCheck) model.HealthCheck {
+	out := model.DefaultHealthCheck
+	if h == nil {
+		return out
+	}
+	if h.HealthSwitch != nil {
+		out.Enabled = *h.HealthSwitch != 0
+	}
+	for to, from := range map[*int]*int64{&out.Interval: h.IntervalTime, &out.Timeout: h.TimeOut, &out.HealthNum: h.HealthNum, &out.UnhealthNum: h.UnHealthNum} {
+		if value(from) != 0 {
+			*to = int(*from)
+		}
+	}
+	return out
 }
 
 // TargetFilter narrows Targets; the zero value means everything on the listeners.

@@ -110,22 +110,29 @@ func (s *Session) awaitTask(op operation) middleware.InitializeMiddleware {
 		if !ok || id == "" {
 			return out, meta, fault.New(fault.Transient, op.Op, fmt.Errorf("the answer has no RequestId to follow its task by"))
 		}
-		if err := s.await(ctx, op, id); err != nil {
+		if err := s.await(ctx, op, id, firstPoll); err != nil {
 			return out, meta, err
 		}
 		return out, meta, nil
 	})
 }
 
-// await polls a task. The fence is kept up meanwhile: the task holds the CLB, and
-// whoever took the Lease from us would only be refused.
-func (s *Session) await(ctx context.Context, op operation, taskID string) error {
-	delay := 200 * time.Millisecond
+// firstPoll is when to ask for a task first: none is done sooner.
+const firstPoll = 200 * time.Millisecond
+
+// taskError is a task that failed.
+type taskError struct{ id, message string }
+
+func (e *taskError) Error() string { return fmt.Sprintf("task %s failed: %s", e.id, e.message) }
+
+// await polls a task, the first time after delay. The fence is kept up meanwhile:
+// the task holds the CLB, and whoever took the Lease from us would only be refused.
+func (s *Session) await(ctx context.Context, op operation, taskID string, delay time.Duration) error {
 	for {
 		if err := smithytime.SleepWithContext(ctx, delay); err != nil {
 			return fault.New(fault.Transient, op.Op, fmt.Errorf("waiting for task %s: %w", taskID, err))
 		}
-		delay = min(delay*3/2, time.Second)
+		delay = min(max(delay*3/2, firstPoll), time.Second)
 		if err := s.fence(ctx); err != nil {
 			return fault.New(fault.Conflict, op.Op, err)
 		}
@@ -147,7 +154,7 @@ func (s *Session) await(ctx context.Context, op operation, taskID string) error 
 		case *res.Status == 0:
 			return nil
 		case *res.Status == 1:
-			return fault.New(fault.Transient, op.Op, fmt.Errorf("task %s failed: %s", taskID, value(res.Message)))
+			return fault.New(fault.Transient, op.Op, &taskError{taskID, value(res.Message)})
 		}
 	}
 }
