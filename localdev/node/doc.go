@@ -20,14 +20,17 @@
 //     of the grace period, at least two seconds; SIGKILL. Readiness probes go on
 //     until the containers have ended. Then the final status is written and the
 //     object deleted, with the UID as precondition.
+//   - A shorter grace period in a second deletion takes effect at once.
 //   - After a restart of the fleet a node behaves as one that was rebooted: new
 //     sandboxes, new addresses, restart counts raised.
 //
 // What differs, on purpose: a pod whose object is gone is killed at once (a
 // kubelet would still grant it its grace period); regular init containers
 // succeed as soon as they start; exec and gRPC probes report the application's
-// own state; exec hooks fail, but for a plain sleep; there are no volumes, logs,
-// exec or resource limits, and postStart hooks are not run.
+// own state; exec hooks fail, but for a plain sleep; applications speak no TLS;
+// there are no volumes, logs, exec or resource limits, and postStart hooks are
+// not run. It needs Linux, and root (or net.ipv4.ip_unprivileged_port_start) for
+// applications on ports below 1024.
 //
 // The application in a container is described at behaviour, for the annotations
 // that steer it, and at Answer, for what it says.

@@ -174,6 +174,22 @@ func TestGracePeriodBoundsTheHook(t *testing.T) {
 	}
 }
 
+func TestGracePeriodCanBeShortened(t *testing.T) {
+	b := newBench(t)
+	hook := newHookServer(t)
+	pod := b.ready(b.create(func(p *corev1.Pod) {
+		p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: hook.handler()}
+	}))
+	long, short := int64(3600), int64(1)
+	b.delete(pod, &long)
+	hook.await() // never let go
+	b.delete(pod, &short)
+	b.untilGone(pod)
+	if b.happened(pod, Killed) || !b.happened(pod, Terminated) {
+		t.Errorf("want SIGTERM after the shorter grace period: %+v", b.fleet.Moments(pod.UID))
+	}
+}
+
 func TestHookThatFailsIsSkipped(t *testing.T) {
 	tests := map[string]struct {
 		reason string
