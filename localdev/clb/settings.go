@@ -118,7 +118,9 @@ func changeHealthCheck(protocol string, hc backend.HealthCheck, in *api.HealthCh
 	override(&hc.RecvContext, in.RecvContext)
 	override(&hc.SourceIPType, in.SourceIpType)
 	hc.Port = max(hc.Port, 0)
-	if hc.Timeout >= hc.Interval {
+	// "TimeOut ... less than IntervalTime", yet 2 is documented as the least of both: taken
+	// together the two leave no interval of 2 unless these very two pass.
+	if hc.Timeout >= hc.Interval && (hc.Timeout != 2 || hc.Interval != 2) {
 		return hc, failure("InvalidParameterValue", "TimeOut %d should be less than IntervalTime %d.", hc.Timeout, hc.Interval)
 	}
 	return hc, checkKind(hc)
