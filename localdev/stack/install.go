@@ -107,19 +107,28 @@ func (s *Stack) KubectlOutput(ctx context.Context, args ...string) ([]byte, erro
 }
 
 func (s *Stack) kubectl(ctx context.Context, stdin *bytes.Buffer, args ...string) ([]byte, error) {
-	bins := s.Cluster.Binaries
-	if bins.Dir == "" {
-		var err error
-		if bins, err = cluster.Build(ctx, s.o.Progress, cluster.BuildOptions{Root: s.o.Root}); err != nil {
-			return nil, err
-		}
+	program, err := s.KubectlPath(ctx)
+	if err != nil {
+		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, bins.Kubectl(), append([]string{"--kubeconfig", s.Cluster.Kubeconfig}, args...)...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"--kubeconfig", s.Cluster.Kubeconfig}, args...)...)
 	cmd.Env = []string{"HOME=" + s.Dir} // no cache or configuration of the user's own
 	if stdin != nil {
 		cmd.Stdin = stdin
 	}
 	return cmd.CombinedOutput()
+}
+
+// KubectlPath is where kubectl is; for a cluster of the user's own it is built.
+func (s *Stack) KubectlPath(ctx context.Context) (string, error) {
+	bins := s.Cluster.Binaries
+	if bins.Dir == "" {
+		var err error
+		if bins, err = cluster.Build(ctx, s.o.Progress, cluster.BuildOptions{Root: s.o.Root}); err != nil {
+			return "", err
+		}
+	}
+	return bins.Kubectl(), nil
 }
 
 // writeKubeconfig writes a kubeconfig for a bearer token.

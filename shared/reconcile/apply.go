@@ -39,18 +39,16 @@ type refusal struct {
 	err    error
 }
 
-// run takes the steps in order. When a Bind meets a quota, what is to be unbound
-// goes first and the Bind is taken again: that may be all it needs.
+// run takes the steps in order. When a Bind is refused, what is to be unbound goes
+// first and the Bind is taken again: with a quota short that may be all it needs,
+// and a CLB over quota doesn't always say so (it fails by listener).
 func (a *applier) run(ctx context.Context, steps []plan.Step) {
 	for i, step := range steps {
 		before := len(a.parked)
 		a.step(ctx, step)
 		refused := a.parked[before:]
-		if step.Kind != plan.Bind || !slices.ContainsFunc(refused, func(r refusal) bool { return clb.IsQuota(r.err) }) {
-			continue
-		}
 		last := steps[len(steps)-1]
-		if last.Kind != plan.Unbind || i == len(steps)-1 {
+		if step.Kind != plan.Bind || len(refused) == 0 || last.Kind != plan.Unbind || i == len(steps)-1 {
 			continue
 		}
 		a.step(ctx, last)

@@ -1,0 +1,60 @@
+// Command localdev runs clb-direct on this machine: everything on loopback, no
+// account, no cluster, no container engine.
+//
+//	localdev up      start everything and leave it running
+//	localdev down    end exactly what up started
+//	localdev demo    start everything, show Services bound straight to their pods, end it
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/clb-direct/clb-direct/localdev/demo"
+	"github.com/clb-direct/clb-direct/localdev/stack"
+)
+
+const usage = "usage: localdev up|down|demo [-cluster kubeconfig] [-v]"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "localdev:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("no command; %s", usage)
+	}
+	fs := flag.NewFlagSet("localdev "+args[0], flag.ContinueOnError)
+	kubeconfig := fs.String("cluster", "", "kubeconfig of a cluster of your own to use instead of starting one; never taken from the environment")
+	root := fs.String("root", ".", "directory of the module")
+	verbose := fs.Bool("v", false, "show what everything prints")
+	out := fs.String("out", "out", "folder for reports")
+	if err := fs.Parse(args[1:]); err != nil {
+		return err
+	}
+	options := stack.Options{Root: *root, Kubeconfig: *kubeconfig, Progress: os.Stdout, Log: io.Discard}
+	if *verbose {
+		options.Log = os.Stderr
+	}
+	switch args[0] {
+	case "up":
+		return up(ctx, *root, *kubeconfig)
+	case "down":
+		return down(ctx, *root)
+	case "serve": // what up leaves behind
+		return serve(ctx, options)
+	case "demo":
+		return demo.Run(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
+	}
+	return fmt.Errorf("unknown command %q; %s", args[0], usage)
+}
