@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/clb-direct/clb-direct/infra/forwarder/index"
 	"github.com/clb-direct/clb-direct/infra/forwarder/relay"
 	"github.com/clb-direct/clb-direct/infra/forwarder/watch"
 	"github.com/clb-direct/clb-direct/infra/forwarder/webhook"
@@ -55,6 +56,7 @@ func (m *metrics) decided(d webhook.Decision) { m.decisions.WithLabelValues(stri
 
 // state collects what is known only when asked for.
 type state struct {
+	index *index.Index
 	relay *relay.Relay
 	pulse *watch.Pulse
 	now   func() time.Time
@@ -64,6 +66,7 @@ var (
 	oldest  = prometheus.NewDesc(prefix+"oldest_unacknowledged_seconds", "Age of the oldest change that no function has answered for.", []string{"function"}, nil)
 	queued  = prometheus.NewDesc(prefix+"queue_length", "Partitions by function and state: waiting to be sent, being sent, to be called again later, parked after a permanent failure.", []string{"function", "state"}, nil)
 	relists = prometheus.NewDesc(prefix+"lists_total", "Full lists of a resource; more than one means that a watch was lost.", []string{"resource"}, nil)
+	waiting = prometheus.NewDesc(prefix+"undecided_pods", "Pods that a Service of ours selects and that wait for their gate.", nil, nil)
 	age     = prometheus.NewDesc(prefix+"watch_silent_seconds", "Time since a resource's watch last said anything; a bookmark comes about every minute.", []string{"resource"}, nil)
 )
 
@@ -84,6 +87,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(n), string(f), name)
 		}
 	}
+	ch <- prometheus.MustNewConstMetric(waiting, prometheus.GaugeValue, float64(s.index.Undecided()))
 	for resource, n := range s.pulse.Lists() {
 		ch <- prometheus.MustNewConstMetric(relists, prometheus.CounterValue, float64(n), resource)
 	}

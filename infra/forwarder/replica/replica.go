@@ -50,7 +50,11 @@ type Options struct {
 	// Linger is how long a replica that was told to stop still serves the webhook,
 	// until nobody is sent to it any more.
 	Linger time.Duration
-	Log    *slog.Logger
+	// Discover is how often TkeServiceConfigs are looked for where there are none,
+	// Mend how often certificate and webhook configuration are read again; default
+	// 30 s both.
+	Discover, Mend time.Duration
+	Log            *slog.Logger
 }
 
 // Webhook says how pods get their gate.
@@ -103,11 +107,11 @@ func New(o Options) (*Replica, error) {
 		Index: x, Transport: o.Transport, Timeout: o.SendTimeout, Log: o.Log, Meter: r.metrics,
 		Queue: queue.Options{Parallel: o.Parallel, Now: time.Now, Random: rand.Float64},
 	})
-	r.metrics.registry.MustRegister(state{relay: r.relay, pulse: pulse, now: time.Now})
+	r.metrics.registry.MustRegister(state{index: x, relay: r.relay, pulse: pulse, now: time.Now})
 	if err := r.prepareWebhook(x); err != nil {
 		return nil, err
 	}
-	wo := watch.Options{Client: client, Metadata: meta, Index: x, Offer: r.relay.Offer, Log: o.Log}
+	wo := watch.Options{Client: client, Metadata: meta, Index: x, Offer: r.relay.Offer, Discover: o.Discover, Log: o.Log}
 	if r.upkeep != nil {
 		wo.Services = r.upkeep.Changed
 	}
@@ -144,6 +148,9 @@ func (r *Replica) prepareWebhook(x *index.Index) error {
 		Namespaces: x.Namespaces, Leading: r.leading.Load, Now: time.Now,
 	}
 	r.upkeep = webhook.NewUpkeep(keeper, registration, r.o.Log)
+	if r.o.Mend > 0 {
+		r.upkeep.Every = r.o.Mend
+	}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+webhook.Path, &webhook.Handler{
 		Claims: x.Claims, Fresh: webhook.NewFresh(r.client, r.o.Policy).Services, Count: r.metrics.decided, Log: r.o.Log,
