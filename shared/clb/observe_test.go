@@ -1,0 +1,54 @@
+package clb
+
+import (
+	"testing"
+
+	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+func TestHealthOf(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		detail *string
+		want   model.Health
+	}{
+		"Alive":   {reason: "documented", detail: ptr("Alive"), want: model.Alive},
+		"Dead":    {reason: "documented", detail: ptr("Dead"), want: model.Dead},
+		"Close":   {reason: "documented", detail: ptr("Close"), want: model.Close},
+		"Unknown": {reason: "documented", detail: ptr("Unknown"), want: model.Unknown},
+		"Missing": {reason: "missing data is never healthy", want: model.Unknown},
+		"Case":    {reason: "nor is another word", detail: ptr("ALIVE"), want: model.Unknown},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			yes := true // the old boolean must not be believed
+			if got := healthOf(&sdk.TargetHealth{HealthStatus: &yes, HealthStatusDetail: tc.detail}); got != tc.want {
+				t.Errorf("%s: want %s, got %s", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
+
+func TestSameCall(t *testing.T) {
+	five, alsoFive, ten := 5, 5, 10
+	a := model.WantedListener{Name: "a", Protocol: model.TCP, Port: 80, Settings: model.Settings{Interval: &five}}
+	cases := map[string]struct {
+		reason string
+		b      model.WantedListener
+		want   bool
+	}{
+		"Same":     {reason: "other name and port, equal settings", b: model.WantedListener{Name: "b", Protocol: model.TCP, Port: 81, Settings: model.Settings{Interval: &alsoFive}}, want: true},
+		"Protocol": {reason: "one call has one protocol", b: model.WantedListener{Protocol: model.UDP, Settings: a.Settings}},
+		"Settings": {reason: "and one set of settings", b: model.WantedListener{Protocol: model.TCP, Settings: model.Settings{Interval: &ten}}},
+		"Unset":    {reason: "unset is not the default", b: model.WantedListener{Protocol: model.TCP}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := SameCall(a, tc.b); got != tc.want {
+				t.Errorf("%s: want %t, got %t", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
