@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/scf"
+	"github.com/clb-direct/clb-direct/localdev/stack"
+)
+
+// parallel is how many tests run side by side: they mostly wait.
+const parallel = "14"
+
+// env is what all tests share.
+type env struct {
+	*stack.Stack
+	client  kubernetes.Interface
+	dynamic dynamic.Interface
+	logPath string
+
+	mu    sync.Mutex
+	hooks map[int]func(scf.Invocation)
+	next  int
+}
+
+// shared is the one stack: starting it takes longer than most tests.
+var shared *env
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("the end-to-end suite is left out by -short")
+		os.Exit(0)
+	}
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		panic(err)
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log, err := os.CreateTemp("", "clb-direct-e2e-*.log")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer log.Close()
+	began := time.Now()
+	shared, err = newEnv(ctx, log)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Printf("the stack is up after %s; its log is %s\n", time.Since(began).Round(100*time.Millisecond), log.Name())
+	code := m.Run()
+	if err := shared.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "closing the stack:", err)
+		code = max(code, 1)
+	}
+	if code == 0 {
+		_ = os.Remove(log.Name())
+	}
+	return code
+}
+
+// latencies are short but not none: what overlaps on the real CLB overlaps here too.
+var latencies = clb.Latencies{
+	API:         5 * time.Millisecond,
+	Task:        clb.Range{Min: 50 * time.Millisecond, Max: 100 * time.Millisecond},
+	Busy:        20 * time.Millisecond,
+	Propagation: clb.Range{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond},
+	Create:      300 * time.Millisecond,
+}
+
+// quotas leave room for all tests together; deletions above all, of which the
+// documented thirty in five minutes are few.
+var quotas = clb.Quotas{OpenCLBs: 500, InternalCLBs: 500, Listeners: 50, Rules: 50, Targets: 200, Deletions: 10_000}
+
+func newEnv(ctx context.Context, log *os.File) (*env, error) {
+	e := &env{logPath: log.Name(), hooks: map[int]func(scf.Invocation){}}
+	s, err := stack.Start(ctx, stack.Options{
+		Root:     "../..",
+		CLB:      clb.Options{Latencies: &latencies, Quotas: &quotas, RequestRate: -1},
+		SCF:      scf.Options{ColdStart: 50 * time.Millisecond, OnInvoke: e.invoked},
+		Progress: os.Stdout,
+		Log:      log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting the stack: %w", err)
+	}
+	e.Stack = s
+	config := s.Cluster.RESTConfig()
+	config.QPS = -1
+	if e.client, err = kubernetes.NewForConfig(config); err == nil {
+		e.dynamic, err = dynamic.NewForConfig(config)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making clients: %w", err)
+	}
+	return e, nil
+}
+
+// invoked hands an invocation that is about to begin to those who asked.
+func (e *env) invoked(_ context.Context, inv scf.Invocation) {
+	e.mu.Lock()
+	var hooks []func(scf.Invocation)
+	for _, h := range e.hooks {
+		hooks = append(hooks, h)
+	}
+	e.mu.Unlock()
+	for _, h := range hooks {
+		h(inv)
+	}
+}
+
+// onInvoke has f see every invocation, before its function does, until the test ends
+// or remove is called.
+func (e *env) onInvoke(t *testing.T, f func(scf.Invocation)) (remove func()) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id := e.next
+	e.next++
+	e.hooks[id] = f
+	remove = func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.hooks, id)
+	}
+	t.Cleanup(remove)
+	return remove
+}
+
+// tail is the end of the stack's log, narrowed to lines with one of the words.
+func (e *env) tail(lines int, words ...string) string {
+	f, err := os.Open(e.logPath)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	var kept []string
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		for _, w := range words {
+			if strings.Contains(in.Text(), w) {
+				kept = append(kept, in.Text())
+				break
+			}
+		}
+		if len(kept) > 2*lines {
+			kept = append([]string(nil), kept[lines:]...)
+		}
+	}
+	return strings.Join(kept[max(0, len(kept)-lines):], "\n")
+}

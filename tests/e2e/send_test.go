@@ -1,0 +1,270 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/scf"
+	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/localdev/tc3"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/fault"
+)
+
+// sender sends events to deployed functions by hand.
+type sender struct {
+	scf             *scf.Server
+	cluster, secret string
+}
+
+func (e *env) sender() sender { return sender{e.SCF, stack.ClusterID, e.EventSecret} }
+
+// post sends a body to a function URL with the headers given and no others.
+func (d sender) post(ctx context.Context, f event.Function, headers map[string]string, body string) (status int, answer []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.scf.URL(string(f)), strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", event.ContentType)
+	for k, v := range headers {
+		req.Header.Set(k, v)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer res.Body.Close()
+	answer, err = io.ReadAll(res.Body)
+	return res.StatusCode, answer, err
+}
+
+// send sends an event as the forwarder does.
+func (d sender) send(ctx context.Context, f event.Function, data event.Sync) (event.Reply, error) {
+	if data.Cluster == "" {
+		data.Cluster = d.cluster
+	}
+	if data.Attempt == "" {
+		data.Attempt = "by-hand-" + uuid.NewString()
+	}
+	if data.Grant == nil {
+		data.Grant = map[string]float64{"*": 20}
+	}
+	e, err := event.Request{ID: uuid.NewString(), Function: f, Source: event.Source(data.Cluster), Sync: data}.Encode(time.Now())
+	if err != nil {
+		return event.Reply{}, err
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return event.Reply{}, err
+	}
+	status, answer, err := d.post(ctx, f, event.Sign(d.secret, string(body), time.Now()), string(body))
+	if err != nil {
+		return event.Reply{}, err
+	}
+	if status != http.StatusOK {
+		return event.Reply{}, fmt.Errorf("%s answered %d: %s", f, status, bytes.TrimSpace(answer))
+	}
+	replies, err := event.ParseReplies(answer)
+	if err != nil || len(replies) != 1 {
+		return event.Reply{}, fmt.Errorf("reading %q: %w", answer, err)
+	}
+	return replies[0], nil
+}
+
+// must sends and fails the test if there is no answer.
+func (d sender) must(t *testing.T, f event.Function, data event.Sync) event.Reply {
+	t.Helper()
+	r, err := d.send(t.Context(), f, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// syncs are events for everything in the namespace, a CLB at a time.
+func (s *space) syncs() map[string]event.Sync {
+	s.t.Helper()
+	list, err := s.client.CoreV1().Services(s.name).List(s.t.Context(), metav1.ListOptions{})
+	s.must(err)
+	out := map[string]event.Sync{}
+	for i := range list.Items {
+		id := balancerOf(&list.Items[i])
+		data := out[id]
+		data.All = true
+		data.Services = append(data.Services, event.Ref{Namespace: s.name, Name: list.Items[i].Name})
+		if id != "" {
+			data.LoadBalancers = []string{id}
+		}
+		out[id] = data
+	}
+	return out
+}
+
+// settled runs every pass once more and requires that it changes nothing: no CLB
+// call that writes, nothing written to Kubernetes.
+func (s *space) settled() {
+	s.t.Helper()
+	before := s.versions()
+	for id, data := range s.syncs() {
+		for _, f := range event.Functions {
+			if f != event.Frontend && id == "" {
+				continue
+			}
+			s.pass(f, data)
+		}
+	}
+	if diff := cmp.Diff(before, s.versions()); diff != "" {
+		s.t.Errorf("a second pass over what has converged wrote to objects: -before +after:\n%s", diff)
+	}
+}
+
+// pass sends one event, again if the CLB is locked, and requires that nothing is
+// written.
+func (s *space) pass(f event.Function, data event.Sync) {
+	s.t.Helper()
+	for {
+		r := s.sender().must(s.t, f, data)
+		if r.Failure != nil && r.Failure.Kind == fault.Conflict && len(r.Writes) == 0 {
+			continue // the forwarder's own pass has the Lease
+		}
+		if r.Failure != nil || len(r.Writes) > 0 || r.Continue {
+			s.t.Errorf("a second pass of %s over %v: want nothing to do, got %+v", f, data.Services, r)
+		}
+		for action := range r.Calls {
+			if !strings.HasPrefix(action, "Describe") {
+				s.t.Errorf("a second pass of %s over %v called %s", f, data.Services, action)
+			}
+		}
+		return
+	}
+}
+
+// versions are the resourceVersions of the namespace's Services and pods.
+func (s *space) versions() map[string]string {
+	s.t.Helper()
+	out := map[string]string{}
+	services, err := s.client.CoreV1().Services(s.name).List(s.t.Context(), metav1.ListOptions{})
+	s.must(err)
+	for _, o := range services.Items {
+		out["Service "+o.Name] = o.ResourceVersion
+	}
+	pods, err := s.client.CoreV1().Pods(s.name).List(s.t.Context(), metav1.ListOptions{})
+	s.must(err)
+	for _, o := range pods.Items {
+		out["pod "+o.Name] = o.ResourceVersion
+	}
+	return out
+}
+
+// writes are the CLB's answered calls that write, since a moment.
+func (e *env) writes(id string, since time.Time) []clb.Call {
+	return slices.DeleteFunc(e.CLB.Calls(), func(c clb.Call) bool {
+		return !c.Write || c.LoadBalancerID != id || c.Time.Before(since)
+	})
+}
+
+// byAction counts calls.
+func byAction(calls []clb.Call) map[string]int {
+	out := map[string]int{}
+	for _, c := range calls {
+		out[c.Action]++
+	}
+	return out
+}
+
+func sum(counts map[string]int) int {
+	n := 0
+	for v := range maps.Values(counts) {
+		n += v
+	}
+	return n
+}
+
+// cloud is the CLB as somebody else in the account uses it.
+func cloud(t *testing.T, s *clb.Server, as tc3.Credential) *api.Client {
+	t.Helper()
+	p := profile.NewClientProfile()
+	p.HttpProfile.Scheme, p.HttpProfile.Endpoint = "HTTP", s.Endpoint()
+	c, err := api.NewClient(common.NewCredential(as.SecretID, as.SecretKey), stack.Region, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (s *space) cloud() *api.Client { return cloud(s.t, s.CLB, s.Account) }
+
+// done awaits a task of the CLB.
+func (s *space) done(requestID *string) {
+	s.t.Helper()
+	q := api.NewDescribeTaskStatusRequest()
+	q.TaskId = requestID
+	s.await("task "+*requestID+" is done", func() (bool, string) {
+		res, err := s.cloud().DescribeTaskStatus(q)
+		s.must(err)
+		if *res.Response.Status == 1 {
+			s.t.Fatalf("task %s failed", *requestID)
+		}
+		return *res.Response.Status == 0, fmt.Sprint(*res.Response.Status)
+	})
+}
+
+// again repeats a call while the CLB is busy.
+func again[T any](s *space, call func() (T, error)) T {
+	s.t.Helper()
+	var out T
+	s.await("the CLB takes a call", func() (bool, string) {
+		var err error
+		if out, err = call(); err != nil && !strings.Contains(err.Error(), "ResourceInOperating") {
+			s.t.Fatal(err)
+		}
+		return err == nil, fmt.Sprint(err)
+	})
+	return out
+}
+
+// existing makes a CLB as a person would, with tags key and value by turns, and
+// deletes it in the end.
+func (s *space) existing(tags ...string) string {
+	s.t.Helper()
+	q := api.NewCreateLoadBalancerRequest()
+	q.LoadBalancerType, q.LoadBalancerName = new("OPEN"), new("somebody-elses-"+s.name[:min(len(s.name), 40)])
+	for i := 0; i < len(tags); i += 2 {
+		q.Tags = append(q.Tags, &api.TagInfo{TagKey: &tags[i], TagValue: &tags[i+1]})
+	}
+	res, err := s.cloud().CreateLoadBalancer(q)
+	s.must(err)
+	s.done(res.Response.RequestId)
+	id := *res.Response.LoadBalancerIds[0]
+	s.await("load balancer "+id+" has an address", func() (bool, string) {
+		lb, ok := s.balancer(id)
+		return ok && lb.VIP.IsValid(), fmt.Sprintf("%+v", lb)
+	})
+	return id
+}
+
+// listener makes one of somebody else's.
+func (s *space) listener(id, name, protocol string, port int64) {
+	s.t.Helper()
+	q := api.NewCreateListenerRequest()
+	q.LoadBalancerId, q.Protocol, q.Ports, q.ListenerNames = &id, &protocol, []*int64{&port}, []*string{&name}
+	res := again(s, func() (*api.CreateListenerResponse, error) { return s.cloud().CreateListener(q) })
+	s.done(res.Response.RequestId)
+}
