@@ -182,18 +182,31 @@ type serverClock struct {
 
 	mu    sync.Mutex
 	date  time.Time // as the server said, in whole seconds: the truth is up to 1 s later
+	sent  time.Time // when we had asked
 	at    time.Time // when we read that
 	bytes int64
 }
 
-// Now is the server's time, or an error when it has not answered yet.
+// Now is the server's time, never ahead of it: what is over by Now is over. An
+// error when the server has not answered yet.
 func (s *serverClock) Now() (time.Time, error) {
+	return s.since(func() time.Time { return s.at })
+}
+
+// Stamp is the server's time, never more than a second behind it, however long the
+// answer that told it was on its way (or this process stopped): what others count
+// from Stamp is not over sooner than we think.
+func (s *serverClock) Stamp() (time.Time, error) {
+	return s.since(func() time.Time { return s.sent })
+}
+
+func (s *serverClock) since(from func() time.Time) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.date.IsZero() {
 		return time.Time{}, fault.New(fault.Transient, "reading the API server's clock", fmt.Errorf("no answer had a Date yet"))
 	}
-	return s.date.Add(s.now().Sub(s.at)), nil
+	return s.date.Add(s.now().Sub(from())), nil
 }
 
 func (s *serverClock) bytesRead() int64 {
@@ -204,13 +217,14 @@ func (s *serverClock) bytesRead() int64 {
 
 func (s *serverClock) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		sent := s.now()
 		res, err := next.RoundTrip(r)
 		if err != nil {
 			return res, err
 		}
 		if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 			s.mu.Lock()
-			s.date, s.at = date, s.now()
+			s.date, s.sent, s.at = date, sent, s.now()
 			s.mu.Unlock()
 		}
 		res.Body = &countedBody{res.Body, s}

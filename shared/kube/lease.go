@@ -58,7 +58,7 @@ func (c *Client) Acquire(ctx context.Context, namespace, name, holder string, en
 	if by, left := heldBy(&l.object, now); by != "" && by != holder && left > 0 && !slices.Contains(ended, by) {
 		return nil, &fault.Error{Kind: fault.Conflict, Op: op, RetryAfter: min(left, time.Second), Err: fmt.Errorf("attempt %s holds it for another %s", by, left.Round(100*time.Millisecond))}
 	}
-	return l, l.write(ctx, op, holder, asked, now)
+	return l, l.write(ctx, op, holder, asked)
 }
 
 // heldBy tells who holds a Lease at now, and for how long still.
@@ -79,29 +79,21 @@ func (l *Lease) Hold(ctx context.Context, d time.Duration) error {
 	if l.until.Sub(asked) >= d {
 		return nil
 	}
-	now, err := l.c.clock.Now()
-	if err != nil {
-		return err
-	}
-	return l.write(ctx, "renewing Lease "+l.name, l.holder, asked, now)
+	return l.write(ctx, "renewing Lease "+l.name, l.holder, asked)
 }
 
 // Release lets the next one have it at once. Failing to is harmless: it expires.
 func (l *Lease) Release(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, err := l.c.clock.Now()
-	if err != nil {
-		return err
-	}
-	return l.write(ctx, "releasing Lease "+l.name, "", l.c.clock.now(), now)
+	return l.write(ctx, "releasing Lease "+l.name, "", l.c.clock.now())
 }
 
 // create makes a Lease that was never there. The server's clock is known only from
 // its last answer, the one that said so.
 func (l *Lease) create(ctx context.Context, op string) error {
 	asked := l.c.clock.now()
-	now, err := l.c.clock.Now()
+	now, err := l.c.clock.Stamp()
 	if err != nil {
 		return err
 	}
@@ -114,7 +106,11 @@ func (l *Lease) create(ctx context.Context, op string) error {
 	return nil
 }
 
-func (l *Lease) write(ctx context.Context, op, holder string, asked, now time.Time) error {
+func (l *Lease) write(ctx context.Context, op, holder string, asked time.Time) error {
+	now, err := l.c.clock.Stamp()
+	if err != nil {
+		return err
+	}
 	l.fill(holder, now)
 	var out coordinationv1.Lease
 	if err := l.c.leases.Put().Namespace(l.namespace).Resource("leases").Name(l.name).Body(&l.object).Do(ctx).Into(&out); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -123,11 +124,12 @@ const maxNote = 1024
 // many functions saying the same make one Event with a count.
 func (c *Client) Record(ctx context.Context, n Note, now time.Time) error {
 	if len(n.Message) > maxNote {
-		n.Message = n.Message[:maxNote-3] + "..."
+		// A cut through a character would not be a string any more.
+		n.Message = strings.ToValidUTF8(n.Message[:maxNote-3], "") + "..."
 	}
 	h := fnv.New64a()
 	fmt.Fprint(h, n.UID, "\x00", n.Reason, "\x00", n.Message)
-	name := fmt.Sprintf("%.200s.%016x", n.Ref.Name, h.Sum64())
+	name := fmt.Sprintf("%s.%016x", strings.TrimRight(n.Ref.Name[:min(len(n.Ref.Name), 200)], "-."), h.Sum64())
 	kind := corev1.EventTypeNormal
 	if n.Warning {
 		kind = corev1.EventTypeWarning
