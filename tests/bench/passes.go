@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// bench is a run of the passes.
+type bench struct {
+	*progress
+	stack  *stack.Stack
+	opts   options
+	report *report
+	client kubernetes.Interface
+	api    *clb.Client
+	worker *worker
+	// answers is what the CLB's health checks find at every pod's address.
+	answers  net.Listener
+	scenes   []*scene
+	attempts int
+}
+
+func newBench(ctx context.Context, s *stack.Stack, o options, p *progress, r *report) (*bench, error) {
+	b := &bench{progress: p, stack: s, opts: o, report: r}
+	cfg := s.Cluster.RESTConfig()
+	cfg.ContentType = "application/vnd.kubernetes.protobuf"
+	var err error
+	if b.client, err = kubernetes.NewForConfig(cfg); err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	b.api, err = clb.New(clb.Options{Region: stack.Region, Endpoint: s.Env["CLB_ENDPOINT"], Credentials: func() (string, string, string) {
+		return s.Account.SecretID, s.Account.SecretKey, ""
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if b.answers, err = answerEverywhere(ctx); err != nil {
+		return nil, err
+	}
+	if b.worker, err = startWorker(ctx, s); err != nil {
+		return nil, errors.Join(err, b.answers.Close())
+	}
+	return b, nil
+}
+
+func (b *bench) close() error { return errors.Join(b.worker.close(), b.answers.Close()) }
+
+// answerEverywhere answers on podPort of every loopback address, which is what all
+// pods have. Bound to the loopback device, it is to be had from this machine only.
+func answerEverywhere(ctx context.Context) (net.Listener, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if cerr := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "lo") }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	l, err := lc.Listen(ctx, "tcp4", fmt.Sprintf(":%d", podPort))
+	if err != nil {
+		return nil, fmt.Errorf("answering for the pods: %w", err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			_ = conn.Close() // a health check asks for no more than to connect
+		}
+	}()
+	return l, nil
+}
+
+// unbounded are more CLB calls a second than anybody makes: what is measured is the
+// pass, not the budget.
+var unbounded = map[string]float64{"*": 1e6}
+
+func (b *bench) session() *clb.Session { return b.api.Session(unbounded, nil) }
+
+func (b *bench) awaitServiceAccount(ctx context.Context, namespace string) error {
+	return await(ctx, "the service account", func() (bool, error) {
+		_, err := b.client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+}
+
+// kinds of passes, by the name of their figures.
+const (
+	bindAll    = "backends_bind_all"
+	bindSteady = "backends_steady"
+	bindOne    = "backends_one_pod"
+	openAll    = "readiness_open_all"
+	openSteady = "readiness_steady"
+	openOne    = "readiness_one_pod"
+)
+
+var kinds = []string{bindAll, bindSteady, bindOne, openAll, openSteady, openOne}
+
+// all is the event for everything in the scene.
+func (s *scene) all(f event.Function) order {
+	s.attempts++
+	return order{Function: f, Sync: event.Sync{
+		Cluster: stack.ClusterID, LoadBalancers: []string{s.lb}, Services: s.services, All: true,
+		Grant: unbounded, Attempt: fmt.Sprintf("bench-%d", s.attempts),
+	}}
+}
+
+// one is the event for one pod, as the forwarder sends it: to backends with all
+// Services of the CLB.
+func (s *scene) one(f event.Function, p pod) order {
+	o := s.all(f)
+	o.Sync.All = false
+	o.Sync.Pods = []event.Pod{{Namespace: s.namespace, Name: p.name, UID: p.uid, IP: p.ip}}
+	return o
+}
+
+// expect fails unless exactly n of what, and nothing else, was written: a pass that
+// didn't do its work must not count as a fast one.
+func expect(o outcome, what string, n int) error {
+	want := 1
+	if n == 0 {
+		want = 0
+	}
+	if len(o.Writes) != want || o.Writes[what] != n {
+		return fmt.Errorf("wrote %v, should have written %d %s", o.Writes, n, what)
+	}
+	return nil
+}
+
+// measure runs one pass and books it.
+func (s *scene) measure(kind string, o order, what string, writes int) error {
+	out, err := s.worker.do(o)
+	if err == nil {
+		err = expect(out, what, writes)
+	}
+	if err != nil {
+		return fmt.Errorf("measuring %s at %d pods: %w", kind, s.size, err)
+	}
+	s.report.add(kind, s.size, out)
+	return nil
+}
+
+// each gives every scene its turn.
+func (b *bench) each(do func(*scene) error) error {
+	for _, s := range b.scenes {
+		if err := do(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) measureBackends(ctx context.Context) error {
+	// The first pass of a process asks for the server's version, and opens connections.
+	if _, err := b.worker.do(b.scenes[0].all(event.Backends)); err != nil {
+		return err
+	}
+	for round := range b.opts.rounds {
+		b.say("backends: round %d of %d", round+1, b.opts.rounds)
+		if round < max(1, b.opts.heavyRounds) {
+			err := b.each(func(s *scene) error {
+				if err := s.unbindAll(ctx); err != nil {
+					return err
+				}
+				return s.measure(bindAll, s.all(event.Backends), "Bind", s.size)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := b.each(func(s *scene) error { return s.measure(bindSteady, s.all(event.Backends), "", 0) }); err != nil {
+			return err
+		}
+		for range b.opts.onePods {
+			err := b.each(func(s *scene) error {
+				p := s.next()
+				if err := s.session().Unbind(ctx, s.lb, []model.Target{p.target()}); err != nil {
+					return err
+				}
+				return s.measure(bindOne, s.one(event.Backends, p), "Bind", 1)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// awaitAlive has the emulator check fast until it has found every pod healthy.
+func (b *bench) awaitAlive(ctx context.Context) error {
+	b.say("waiting for the health checks")
+	return b.each(func(s *scene) error {
+		if err := s.setCheck(ctx, fast); err != nil {
+			return err
+		}
+		err := await(ctx, "the health checks", func() (bool, error) {
+			verdicts, err := s.session().Health(ctx, []string{s.lb}, nil)
+			alive := 0
+			for _, v := range verdicts {
+				if v.Health == model.Alive {
+					alive++
+				}
+			}
+			return alive == s.size, err
+		})
+		if err != nil {
+			return err
+		}
+		return s.setCheck(ctx, slow)
+	})
+}
+
+func (b *bench) measureReadiness(ctx context.Context) error {
+	for round := range b.opts.rounds {
+		b.say("readiness: round %d of %d", round+1, b.opts.rounds)
+		if round < max(1, b.opts.heavyRounds) {
+			err := b.each(func(s *scene) error {
+				if round > 0 { // pods are made with their gates closed
+					if err := s.closeGates(ctx); err != nil {
+						return err
+					}
+				}
+				return s.measure(openAll, s.all(event.Readiness), "Conditions", s.size)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := b.each(func(s *scene) error { return s.measure(openSteady, s.all(event.Readiness), "", 0) }); err != nil {
+			return err
+		}
+		for range b.opts.onePods {
+			err := b.each(func(s *scene) error {
+				p := s.next()
+				if err := s.closeGate(ctx, p); err != nil {
+					return err
+				}
+				return s.measure(openOne, s.one(event.Readiness, p), "Conditions", 1)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return b.checkGates(ctx)
+}
+
+// checkGates makes sure that what was measured has really happened.
+func (b *bench) checkGates(ctx context.Context) error {
+	return b.each(func(s *scene) error {
+		p := s.next()
+		got, err := s.client.CoreV1().Pods(s.namespace).Get(ctx, p.name, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", p.name, err)
+		}
+		for _, c := range got.Status.Conditions {
+			if c.Type == model.GateType && c.Status == corev1.ConditionTrue {
+				return nil
+			}
+		}
+		return fmt.Errorf("reading %s: its gate is closed after all passes", p.name)
+	})
+}
+
+// elapsed is a time in milliseconds.
+func elapsed(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

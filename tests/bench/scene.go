@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// sizes are how many pods there are.
+var sizes = []int{100, 1_000, 10_000}
+
+const (
+	// perService is TOTAL_TARGET_BIND_QUOTA of a sample account, so that 10,000 pods
+	// use up its 50 listeners of a CLB.
+	perService = 200
+	// nodeName is a Node that is only an object: without one, pods bound to it would
+	// be collected as orphans.
+	nodeName = "bench-node"
+	// podPort is where the pods answer, servicePort the first port of a Service.
+	podPort, servicePort = 18080, 1000
+	// writers is how many requests at a time make and reset pods.
+	writers = 24
+)
+
+// scene is one size: a namespace and a CLB of its own, with everything in them. All
+// sizes are there at the same time, so that their turns can alternate.
+type scene struct {
+	*bench
+	size      int
+	namespace string
+	lb        string
+	services  []event.Ref
+	listeners []model.Listener
+	pods      []pod
+	turn      int // picks pods to change
+}
+
+// pod is one of a scene's, with where it is bound.
+type pod struct {
+	name, uid, ip string
+	listener      string
+}
+
+func (p pod) target() model.Target {
+	return model.Target{Place: model.Place{Listener: p.listener}, Address: model.Address{IP: p.ip, Port: podPort}, Weight: model.DefaultWeight, Tag: p.uid}
+}
+
+// address gives pod i of scene number n its own: 127.60.0.0, 127.61.0.0 and so on,
+// far from the emulator's virtual addresses.
+func address(n, i int) string {
+	return netip.AddrFrom4([4]byte{127, byte(60 + n), byte(i >> 8), byte(i)}).String()
+}
+
+// populate makes all scenes.
+func (b *bench) populate(ctx context.Context) error {
+	_, err := b.client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("creating the node: %w", err)
+	}
+	for n, size := range sizes {
+		s := &scene{bench: b, size: size, namespace: fmt.Sprintf("bench-%d", size)}
+		b.say("%d pods: creating", size)
+		if err := s.create(ctx, n); err != nil {
+			return fmt.Errorf("creating %d pods: %w", size, err)
+		}
+		b.scenes = append(b.scenes, s)
+	}
+	return nil
+}
+
+func (s *scene) create(ctx context.Context, n int) error {
+	if _, err := s.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("creating the namespace: %w", err)
+	}
+	if err := s.awaitServiceAccount(ctx, s.namespace); err != nil {
+		return err
+	}
+	if err := s.createLoadBalancer(ctx); err != nil {
+		return err
+	}
+	if err := s.createServices(ctx); err != nil {
+		return err
+	}
+	s.pods = make([]pod, s.size)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(writers)
+	for i := range s.pods {
+		g.Go(func() (err error) {
+			s.pods[i], err = s.createPod(gctx, i, address(n, i))
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// createLoadBalancer makes the CLB through its API, as a user would who names it in
+// the Services.
+func (s *scene) createLoadBalancer(ctx context.Context) (err error) {
+	session := s.session()
+	if s.lb, err = session.CreateLoadBalancer(ctx, clb.LoadBalancerSpec{Name: s.namespace, VPCID: stack.VPC, ClientToken: s.namespace}); err != nil {
+		return err
+	}
+	return await(ctx, "the load balancer", func() (bool, error) {
+		lbs, err := session.LoadBalancers(ctx, s.lb)
+		return len(lbs) == 1 && lbs[0].Ready, err
+	})
+}
+
+// createServices makes a Service for each perService pods, and its listener.
+func (s *scene) createServices(ctx context.Context) error {
+	count := (s.size + perService - 1) / perService
+	var wanted []model.WantedListener
+	for k := range count {
+		svc := service(s.namespace, serviceName(k), s.lb, servicePort+k)
+		made, err := s.client.CoreV1().Services(s.namespace).Create(ctx, svc, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("creating a Service: %w", err)
+		}
+		s.services = append(s.services, event.Ref{Namespace: s.namespace, Name: made.Name})
+		wanted = append(wanted, model.WantedListener{
+			Name:     desired.ListenerName(stack.ClusterID, string(made.UID), model.TCP, servicePort+k),
+			Protocol: model.TCP, Port: servicePort + k, Settings: checkEvery(slow),
+		})
+	}
+	const perCall = 40 // CreateListener takes fewer than 50 ports
+	for len(wanted) > 0 {
+		n := min(perCall, len(wanted))
+		if _, err := s.session().CreateListeners(ctx, s.lb, wanted[:n]); err != nil {
+			return err
+		}
+		wanted = wanted[n:]
+	}
+	found, err := s.session().Listeners(ctx, s.lb)
+	if err != nil {
+		return err
+	}
+	s.listeners = make([]model.Listener, count)
+	for _, l := range found {
+		s.listeners[l.Port-servicePort] = l
+	}
+	return nil
+}
+
+// Seconds between health checks: fast to find all pods Alive soon, slow so that
+// thousands of checks don't disturb what is measured.
+const (
+	fast = 3
+	slow = 100
+)
+
+func checkEvery(seconds int) model.Settings {
+	on, wait, times := true, 2, 2
+	return model.Settings{HealthEnabled: &on, Interval: &seconds, Timeout: &wait, HealthNum: &times, UnhealthNum: &times}
+}
+
+// setCheck changes how often the scene's targets are checked.
+func (s *scene) setCheck(ctx context.Context, seconds int) error {
+	for i, have := range s.listeners {
+		want, changed := checkEvery(seconds).Apply(have)
+		if !changed {
+			continue
+		}
+		if err := s.session().ModifyListener(ctx, s.lb, have, want); err != nil {
+			return err
+		}
+		s.listeners[i] = want
+	}
+	return nil
+}
+
+func (s *scene) createPod(ctx context.Context, i int, ip string) (pod, error) {
+	made, err := s.client.CoreV1().Pods(s.namespace).Create(ctx, podObject(s.namespace, i, ip), metav1.CreateOptions{})
+	if err != nil {
+		return pod{}, fmt.Errorf("creating a pod: %w", err)
+	}
+	made.Status = podStatus(made, ip, time.Now().Add(-time.Hour))
+	if _, err = s.client.CoreV1().Pods(s.namespace).UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
+		return pod{}, fmt.Errorf("writing a pod's status: %w", err)
+	}
+	return pod{name: made.Name, uid: string(made.UID), ip: ip, listener: s.listeners[i/perService].ID}, nil
+}
+
+// pending is the patch that closes a gate again.
+var pending = []byte(fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"False","reason":"Reset","message":"","lastTransitionTime":"2020-01-01T00:00:00Z"}]}}`, model.GateType))
+
+// closeGates has all pods wait for their gates.
+func (s *scene) closeGates(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(writers)
+	for _, p := range s.pods {
+		g.Go(func() error { return s.closeGate(gctx, p) })
+	}
+	return g.Wait()
+}
+
+func (s *scene) closeGate(ctx context.Context, p pod) error {
+	_, err := s.client.CoreV1().Pods(s.namespace).Patch(ctx, p.name, types.StrategicMergePatchType, pending, metav1.PatchOptions{}, "status")
+	if err != nil {
+		return fmt.Errorf("closing the gate of %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// unbindAll empties the CLB.
+func (s *scene) unbindAll(ctx context.Context) error {
+	session := s.session()
+	var ids []string
+	for _, l := range s.listeners {
+		ids = append(ids, l.ID)
+	}
+	targets, err := session.Targets(ctx, s.lb, ids, clb.TargetFilter{})
+	for err == nil && len(targets) > 0 {
+		n := min(len(targets), clb.MaxBatch)
+		err = session.Unbind(ctx, s.lb, targets[:n])
+		targets = targets[n:]
+	}
+	return err
+}
+
+// next picks another pod each time, all over the scene.
+func (s *scene) next() pod {
+	s.turn++
+	return s.pods[s.turn*7919%len(s.pods)]
+}
+
+// await polls until done or a minute is over.
+func await(ctx context.Context, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		if ok, err := done(); err != nil || ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func serviceName(k int) string { return fmt.Sprintf("web-%02d", k) }
+
+func service(namespace, name, lb string, port int) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": name}, Annotations: map[string]string{
+			desired.DirectAccess: "true", desired.ExistingLB: lb, desired.LoadBalancerID: lb,
+		}},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": name},
+			Ports: []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: int32(port), TargetPort: intstr.FromInt32(podPort)}},
+		},
+	}
+}
