@@ -159,7 +159,7 @@ func classify(op string, err error) error {
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsGone(err):
 		kind = fault.NotFound
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), isOtherUID(err):
 		kind = fault.Conflict
 	case apierrors.IsTooManyRequests(err):
 		kind = fault.Throttled
@@ -173,6 +173,13 @@ func classify(op string, err error) error {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	return e
+}
+
+// isOtherUID tells whether a patch met another object of the name: the server says
+// so of a UID, unlike of a resourceVersion, as of any field that can't be changed.
+func isOtherUID(err error) bool {
+	cause, ok := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid)
+	return ok && cause.Field == "metadata.uid"
 }
 
 // serverClock knows what time the API server thinks it is, by the Date of its
