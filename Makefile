@@ -1,0 +1,73 @@
+# clb-direct. `make help` is the index.
+
+# One build cache for everything that isn't raced: the programs that tests start
+# are built with the same settings as the tests.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
+
+GO ?= go
+RACED = $(shell $(GO) list ./... | grep -v -e /tests/e2e -e /tests/bench)
+LOCALDEV = bin/localdev $(1) $(if $(CLUSTER),-cluster $(CLUSTER))
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: bin/localdev ## show a Service bound straight to its pods, end to end (report: out/demo.json)
+	$(call LOCALDEV,demo)
+
+up: bin/localdev ## start everything on this machine and leave it running (CLUSTER=kubeconfig for a cluster of yours)
+	$(call LOCALDEV,up)
+
+down: bin/localdev ## end exactly what `make up` started
+	bin/localdev down
+
+test: race e2e ## every test: unit, property and fuzz seeds under the race detector, then end to end
+
+race: cc ## unit, property and fuzz-seed tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m $(RACED)
+
+e2e: ## the end-to-end suite, on a real control plane
+	$(GO) test -timeout 20m ./tests/e2e
+
+bench: ## planner and passes at 100, 1,000 and 10,000 pods (report: out/bench.json)
+	$(GO) run ./tests/bench -o out/bench.json
+
+fuzz: ## each fuzz target for FUZZTIME (default 30s)
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -h -o '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) $$pkg || exit 1; \
+	  done; \
+	done
+
+package: ## the zip that SCF gets: out/clb-direct.zip, and dist/main for the scf command line
+	$(GO) run ./infra/bundle -dir dist -o out/clb-direct.zip
+
+deploy: package ## deploy serverless.yml with the scf command line, to the account it is logged in to
+	scf deploy
+
+verify: bin/staticcheck ## format, vet, static analysis, module files
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) -C localdev/cluster/controlplane vet ./...
+	bin/staticcheck ./...
+	$(GO) mod verify >/dev/null && $(GO) mod tidy -diff
+
+clean: ## remove what was built here; the control plane's cache stays
+	rm -rf bin dist out
+
+bin/localdev: FORCE
+	@$(GO) build -o $@ ./localdev
+
+bin/staticcheck: tools/go.mod
+	@$(GO) build -C tools -o ../$@ honnef.co/go/tools/cmd/staticcheck
+
+# The race detector needs a C compiler. A Debian machine without one gets it.
+cc:
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
+	  echo "the race detector needs a C compiler: installing gcc"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
+
+FORCE:
+.PHONY: help demo up down test race e2e bench fuzz package deploy verify clean cc FORCE
