@@ -40,19 +40,24 @@ func (f *functions) Send(_ context.Context, to event.Function, payload []byte) (
 		f.t.Errorf("an event of %d bytes", len(payload))
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.got = append(f.got, d.Requests[0])
-	f.mu.Unlock()
 	if f.answer == nil {
 		return event.Reply{}, nil
 	}
 	return f.answer(d.Requests[0])
 }
 
-func (f *functions) keys() []string {
+// requests are those that came.
+func (f *functions) requests() []event.Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return slices.Clone(f.got)
+}
+
+func (f *functions) keys() []string {
 	var out []string
-	for _, r := range f.got {
+	for _, r := range f.requests() {
 		out = append(out, string(r.Function)+" "+r.Partition)
 	}
 	return out
@@ -95,7 +100,7 @@ func TestLeadBeginsWithEverything(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
-		for _, r := range f.got {
+		for _, r := range f.requests() {
 			if r.Sync.Cluster != "cls-1" || r.Source != "/clusters/cls-1" || r.Sync.Attempt == "" || r.Sync.Grant["*"] <= 0 || r.Sequence == "" {
 				t.Errorf("incomplete: %+v", r)
 			}
@@ -109,7 +114,7 @@ func TestEveryAttemptAndSequenceIsItsOwn(t *testing.T) {
 		time.Sleep(time.Second)
 		attempts := map[string]bool{}
 		last := ""
-		for _, r := range f.got {
+		for _, r := range f.requests() {
 			if r.Partition != "service/default/early" {
 				continue
 			}
@@ -173,7 +178,7 @@ func TestEndedAttemptIsNamedAndATimeoutIsNot(t *testing.T) {
 			lead(t, f, func(x *index.Index) { x.SetService(service("default", "web", "lb-1")) }, func(*Relay, *index.Index) {
 				time.Sleep(10 * time.Second)
 				var last event.Request
-				for _, r := range f.got {
+				for _, r := range f.requests() {
 					if r.Function == event.Backends {
 						last = r
 					}

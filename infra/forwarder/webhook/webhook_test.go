@@ -161,6 +161,8 @@ func TestFreshListBeginsAfterTheQuestion(t *testing.T) {
 		if diff := cmp.Diff(map[string]int{"list-1": 1, "list-2": 50}, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if len(f.flights) != 0 {
 			t.Errorf("%d namespaces remembered", len(f.flights))
 		}
