@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -157,11 +158,12 @@ func (e *env) tail(lines int, words ...string) string {
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
-		for _, w := range words {
-			if strings.Contains(in.Text(), w) {
-				kept = append(kept, in.Text())
-				break
-			}
+		line := in.Text()
+		if strings.HasPrefix(line, "kube-") || strings.HasPrefix(line, "etcd") {
+			continue
+		}
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) }) {
+			kept = append(kept, line[:min(len(line), 800)])
 		}
 		if len(kept) > 2*lines {
 			kept = append([]string(nil), kept[lines:]...)

@@ -173,10 +173,11 @@ func (s *space) versions() map[string]string {
 	return out
 }
 
-// writes are the CLB's answered calls that write, since a moment.
+// writes are the calls since a moment that wrote to a CLB, or would have: those that
+// met it busy are left out, as they are made again.
 func (e *env) writes(id string, since time.Time) []clb.Call {
 	return slices.DeleteFunc(e.CLB.Calls(), func(c clb.Call) bool {
-		return !c.Write || c.LoadBalancerID != id || c.Time.Before(since)
+		return !c.Write || c.LoadBalancerID != id || c.Time.Before(since) || c.Code == "FailedOperation.ResourceInOperating"
 	})
 }
 

@@ -49,7 +49,7 @@ func newSpace(t *testing.T) *space {
 // remove deletes the namespace; what lies in it goes while other tests run.
 func (s *space) remove() {
 	if s.t.Failed() {
-		s.t.Logf("the end of the log about %s:\n%s", s.name, s.tail(60, s.words()...))
+		s.t.Logf("the end of the log about %s:\n%s", s.name, s.tail(30, s.words()...))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
