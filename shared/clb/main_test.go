@@ -30,7 +30,7 @@ func newRig(t *testing.T, set ...func(*emulator.Options)) *rig {
 	t.Helper()
 	store := &tc3.Store{}
 	store.Add(tc3.Credential{SecretID: "id", SecretKey: "key", Principal: "tester"})
-	opts := emulator.Options{Store: store, Latencies: &emulator.Latencies{}, RequestRate: -1, Second: 10 * time.Millisecond, Seed: 1}
+	opts := emulator.Options{Store: store, Latencies: &emulator.Latencies{}, RequestRate: -1, Seed: 1}
 	for _, f := range set {
 		f(&opts)
 	}
@@ -126,10 +126,10 @@ func refuse(code string) emulator.Fault {
 	return emulator.Fault{Error: &tc3.Error{Code: code, Message: "told to"}}
 }
 
-// backends are n targets of weight 10 at a listener, 10.77.x.y:8080.
+// backends are n targets of weight 10 at a listener, 127.77.x.y:8080, where nobody answers.
 func backends(listener string, n int) []model.Target {
 	var out []model.Target
-	ip := netip.MustParseAddr("10.77.0.0")
+	ip := netip.MustParseAddr("127.77.0.0")
 	for range n {
 		ip = ip.Next()
 		out = append(out, model.Target{Place: model.Place{Listener: listener}, Address: model.Address{IP: ip.String(), Port: 8080}, Weight: 10, Tag: uid})

@@ -35,7 +35,7 @@ func newBench(t *testing.T, set ...func(*emulator.Options)) *bench {
 	t.Helper()
 	store := &tc3.Store{}
 	store.Add(tc3.Credential{SecretID: "id", SecretKey: "key", Principal: "tester"})
-	opts := emulator.Options{Store: store, Latencies: &emulator.Latencies{}, RequestRate: -1, Second: 10 * time.Millisecond, Seed: 1}
+	opts := emulator.Options{Store: store, Latencies: &emulator.Latencies{}, RequestRate: -1, Seed: 1}
 	for _, f := range set {
 		f(&opts)
 	}
@@ -97,7 +97,7 @@ func awaitReady(t *testing.T, session *clb.Session, lb string) {
 
 func (b *bench) target(listener string, i, weight int) model.Target {
 	return model.Target{
-		Place: model.Place{Listener: listener}, Address: model.Address{IP: fmt.Sprintf("10.77.%d.%d", i/200, i%200+1), Port: 8080},
+		Place: model.Place{Listener: listener}, Address: model.Address{IP: fmt.Sprintf("127.77.%d.%d", i/200, i%200+1), Port: 8080},
 		Weight: weight, Tag: fmt.Sprintf("aaaaaaaa-0000-4000-8000-%012d", i),
 	}
 }
