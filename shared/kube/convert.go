@@ -57,7 +57,7 @@ func PodFrom(p *corev1.Pod) model.Pod {
 	for _, g := range p.Spec.ReadinessGates {
 		out.Gated = out.Gated || g.ConditionType == model.GateType
 	}
-	for _, c := range p.Spec.Containers {
+	for _, c := range serving(p) {
 		for _, port := range c.Ports {
 			protocol := model.Protocol(port.Protocol)
 			if protocol == "" {
@@ -88,6 +88,19 @@ func PodFrom(p *corev1.Pod) model.Pod {
 			}
 		case model.GateType:
 			out.Gate = &model.Condition{Status: is, Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time}
+		}
+	}
+	return out
+}
+
+// serving are the containers that run beside each other: the usual ones, and the
+// sidecars, which are init containers that restart always. Kubernetes looks for
+// named ports in both.
+func serving(p *corev1.Pod) []corev1.Container {
+	out := p.Spec.Containers
+	for _, c := range p.Spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			out = append(out[:len(out):len(out)], c)
 		}
 	}
 	return out
@@ -179,6 +192,13 @@ func TrimPod(p *corev1.Pod) *corev1.Pod {
 	}
 	for _, c := range p.Spec.Containers {
 		spec.Containers = append(spec.Containers, trimContainer(c))
+	}
+	for _, c := range p.Spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			sidecar := trimContainer(c)
+			sidecar.RestartPolicy = c.RestartPolicy
+			spec.InitContainers = append(spec.InitContainers, sidecar)
+		}
 	}
 	p.Spec = spec
 

@@ -26,14 +26,15 @@ func isAlreadyExists(err error) bool { return apierrors.IsAlreadyExists(err) }
 
 // PatchCondition writes the pod's gate condition, and only if the pod is still the
 // one we looked at: UID and resourceVersion are preconditions, a mismatch is a
-// Conflict. Other writers' conditions are never touched.
-func (c *Client) PatchCondition(ctx context.Context, p *model.Pod, cond model.Condition, now time.Time) error {
+// Conflict. Other writers' conditions are never touched. A transition is a change of
+// status, or anew.
+func (c *Client) PatchCondition(ctx context.Context, p *model.Pod, cond model.Condition, anew bool, now time.Time) error {
 	status := corev1.ConditionFalse
 	if cond.Status {
 		status = corev1.ConditionTrue
 	}
 	since := metav1.NewTime(now)
-	if p.Gate != nil && p.Gate.Status == cond.Status && !p.Gate.Since.IsZero() {
+	if !anew && p.Gate != nil && p.Gate.Status == cond.Status && !p.Gate.Since.IsZero() {
 		since = metav1.NewTime(p.Gate.Since) // only a change of status is a transition
 	}
 	body, err := json.Marshal(map[string]any{

@@ -46,7 +46,7 @@ func TestPatchCondition(t *testing.T) {
 		t.Fatalf("nobody wrote the condition, got %+v", before.Gate)
 	}
 	write := func(p *model.Pod, cond model.Condition, now time.Time) error {
-		return s.PatchCondition(ctx, p, cond, now)
+		return s.PatchCondition(ctx, p, cond, false, now)
 	}
 	if err := write(before, model.Condition{Reason: "A", Message: "a"}, at); err != nil {
 		t.Fatal(err)

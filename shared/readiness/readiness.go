@@ -92,6 +92,9 @@ type Decision struct {
 	Reason, Message string
 	// Write: it differs from what is there.
 	Write bool
+	// Anew: True again, but of another sandbox: a transition although the status is
+	// the same.
+	Anew bool
 	// Recheck is when to decide again, 0 for not until something changes.
 	Recheck time.Duration
 	// Opened: True although nothing was found healthy; worth an Event.
@@ -105,14 +108,16 @@ func (d Decision) Pending() bool { return !d.Status }
 // for the same pod in the same sandbox.
 func Decide(o Observation) Decision {
 	p := o.Pod
-	if p.Gate != nil && p.Gate.Status && !o.Live && !newSandbox(p) {
+	fresh := p.Gate != nil && p.Gate.Status && newSandbox(p)
+	if p.Gate != nil && p.Gate.Status && !o.Live && !fresh {
 		return Decision{Status: true, Reason: p.Gate.Reason, Message: p.Gate.Message}
 	}
 	d := decide(o)
 	if d.Status && o.Live && len(o.Bindings) > 0 {
 		d.Recheck = 5 * Poll
 	}
-	d.Write = p.Gate == nil || p.Gate.Status != d.Status || p.Gate.Reason != d.Reason || p.Gate.Message != d.Message
+	d.Anew = d.Status && fresh
+	d.Write = d.Anew || p.Gate == nil || p.Gate.Status != d.Status || p.Gate.Reason != d.Reason || p.Gate.Message != d.Message
 	return d
 }
 
@@ -166,7 +171,7 @@ func unbound(o Observation, released []string) Decision {
 	if !o.Pod.ContainersReady {
 		return d
 	}
-	waited := o.Now.Sub(o.Pod.ContainersReadySince)
+	waited := o.Now.Sub(later(o.Pod.ContainersReadySince, o.Pod.Created))
 	if waited < NoBindingGrace {
 		d.Recheck = NoBindingGrace - waited
 		return d
