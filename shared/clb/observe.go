@@ -17,7 +17,9 @@ const (
 	maxTargetListeners = 20 // DescribeTargets.ListenerIds
 	maxFilterValues    = 20 // values of one filter of DescribeTargets; not documented, so little
 	maxHealthCLBs      = 30 // DescribeTargetHealth.LoadBalancerIds
-	maxHealthListeners = 20
+	// MaxHealthListeners is how many listeners Health asks for by name; with more it
+	// asks for all of a CLB's.
+	MaxHealthListeners = 20
 )
 
 // LoadBalancers reads CLBs by id. Ids that don't exist are left out.
@@ -255,7 +257,7 @@ type Verdict struct {
 // which makes them Unknown.
 func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[model.Key]Verdict, error) {
 	out := map[model.Key]Verdict{}
-	if len(listeners) > maxHealthListeners {
+	if len(listeners) > MaxHealthListeners {
 		listeners = nil
 	}
 	for chunk := range slices.Chunk(lbs, maxHealthCLBs) {

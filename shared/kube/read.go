@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/fault"
@@ -64,20 +67,37 @@ func (c *Client) Pod(ctx context.Context, ref model.Ref) (model.Pod, error) {
 type PodQuery struct {
 	// Namespace, "" for all.
 	Namespace string
-	// Labels they must have; nil for any.
-	Labels map[string]string
+	// Labels they must have, each with one of the values; nil for any.
+	Labels map[string][]string
 	// IP they must have, "" for any.
 	IP string
 	// ResourceVersion the list must at least have, "" for the newest.
 	ResourceVersion string
+	// Keep says which of them to return, nil for all: what the server can't select
+	// by need not be kept in memory until the last page.
+	Keep func(*model.Pod) bool
+}
+
+// selector writes q's labels as the API wants them.
+func (q PodQuery) selector() (string, error) {
+	s := labels.NewSelector()
+	for _, key := range slices.Sorted(maps.Keys(q.Labels)) {
+		r, err := labels.NewRequirement(key, selection.In, q.Labels[key])
+		if err != nil {
+			return "", fault.New(fault.Invalid, "selecting pods by label "+key, err)
+		}
+		s = s.Add(*r)
+	}
+	return s.String(), nil
 }
 
 // Pods lists pods.
 func (c *Client) Pods(ctx context.Context, q PodQuery) ([]*model.Pod, error) {
 	var out []*model.Pod
 	opts := listOptions(q.ResourceVersion)
-	if len(q.Labels) > 0 {
-		opts.LabelSelector = labels.SelectorFromSet(q.Labels).String()
+	var err error
+	if opts.LabelSelector, err = q.selector(); err != nil {
+		return nil, err
 	}
 	if q.IP != "" {
 		opts.FieldSelector = fields.OneTermEqualSelector("status.podIP", q.IP).String()
@@ -89,8 +109,9 @@ func (c *Client) Pods(ctx context.Context, q PodQuery) ([]*model.Pod, error) {
 			return nil, classify("listing pods", err)
 		}
 		for i := range list.Items {
-			pod := PodFrom(&list.Items[i])
-			out = append(out, &pod)
+			if pod := PodFrom(&list.Items[i]); q.Keep == nil || q.Keep(&pod) {
+				out = append(out, &pod)
+			}
 		}
 		if list.Continue == "" {
 			return out, nil

@@ -86,8 +86,10 @@ func TestPods(t *testing.T) {
 	}{
 		"All":      {reason: "page after page", query: PodQuery{Namespace: s.namespace}, want: n + 1, pages: 2},
 		"AtLeast":  {reason: "at least as new as", query: PodQuery{Namespace: s.namespace, ResourceVersion: newest}, want: n + 1},
-		"Label":    {reason: "the selector goes with every page", query: PodQuery{Namespace: s.namespace, Labels: map[string]string{"app": "web"}}, want: n - 6, pages: 2},
-		"Few":      {reason: "one page", query: PodQuery{Namespace: s.namespace, Labels: map[string]string{"app": "db"}}, want: 7, pages: 1},
+		"Label":    {reason: "the selector goes with every page", query: PodQuery{Namespace: s.namespace, Labels: map[string][]string{"app": {"web"}}}, want: n - 6, pages: 2},
+		"Few":      {reason: "one page", query: PodQuery{Namespace: s.namespace, Labels: map[string][]string{"app": {"db"}}}, want: 7, pages: 1},
+		"Either":   {reason: "any of the values", query: PodQuery{Namespace: s.namespace, Labels: map[string][]string{"app": {"db", "web"}}}, want: n + 1, pages: 2},
+		"Keep":     {reason: "what is not to be kept is read all the same", query: PodQuery{Namespace: s.namespace, Keep: func(p *model.Pod) bool { return p.Labels["app"] == "db" }}, want: 7, pages: 2},
 		"IP":       {reason: "by address", query: PodQuery{Namespace: s.namespace, IP: "10.9.8.7"}, want: 1, pages: 1},
 		"IPAnyone": {reason: "in all namespaces", query: PodQuery{IP: "10.9.8.7"}, want: 1, pages: 1},
 		"None":     {reason: "nobody has it", query: PodQuery{IP: "10.9.8.6"}, pages: 1},

@@ -207,8 +207,9 @@ func (a *applier) stop(targets []model.Target, err error) {
 // report answers for what was done and what was not.
 func (a *applier) report(ctx context.Context) {
 	seen := map[string]bool{}
+	named := a.scene.named()
 	pend := func(t model.Target) {
-		if pod, ok := a.scene.podOf(t); ok && !seen[pod.UID] {
+		if pod, ok := named[t.Tag]; ok && !seen[pod.UID] {
 			seen[pod.UID] = true
 			a.reply.PendingPods = append(a.reply.PendingPods, pod)
 		}
@@ -224,7 +225,7 @@ func (a *applier) report(ctx context.Context) {
 	}
 	if len(a.parked) > 0 {
 		a.reply.RequeueAfter(parkedAfter)
-		a.explain(ctx)
+		a.explain(ctx, named)
 	}
 	// A pass over everything is asked for again as it was, not pod by pod.
 	if a.scene.only == nil || len(a.reply.PendingPods) > event.MaxPods {
@@ -234,7 +235,7 @@ func (a *applier) report(ctx context.Context) {
 }
 
 // explain writes an Event on each refused pod and its Service.
-func (a *applier) explain(ctx context.Context) {
+func (a *applier) explain(ctx context.Context, named map[string]event.Pod) {
 	perService := map[*model.Service]int{}
 	for _, r := range a.parked {
 		svc, sp := a.scene.serviceAt(r.target.Place)
@@ -242,7 +243,7 @@ func (a *applier) explain(ctx context.Context) {
 			continue
 		}
 		message := fmt.Sprintf("binding %s for port %d of Service %s on %s: %v", r.target.Address, sp.Port, svc.Ref(), a.lb, r.err)
-		if pod, ok := a.scene.podOf(r.target); ok {
+		if pod, ok := named[r.target.Tag]; ok {
 			a.note(ctx, kube.Note{Kind: "Pod", Ref: model.Ref{Namespace: pod.Namespace, Name: pod.Name}, UID: pod.UID, Warning: true, Reason: "BindFailed", Message: message})
 		}
 		if perService[svc]++; perService[svc] == 1 {

@@ -279,7 +279,7 @@ func TestLeaseLost(t *testing.T) {
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.pass.started = b.Now().Add(-handOver)
+	b.pass.writing = b.Now().Add(-handOver)
 	b.run(t.Context(), []plan.Step{{Kind: plan.Bind, Targets: b.targets(b.a, 0, 2, 10)}})
 	if !b.reply.Continue || len(b.bound()) != 0 {
 		t.Errorf("want to be continued with nothing done, got %+v, %v", b.reply, b.bound())

@@ -162,7 +162,16 @@ func (s *scene) addresses() []string {
 // targets is the planner's input.
 func (s *scene) targets() plan.Targets {
 	t := plan.Targets{Observed: s.observed, Only: s.only}
-	owners := desired.Owners(s.pods)
+	index := desired.NewSelecting(s.services)
+	owners := map[*model.Service]map[string]*model.Pod{}
+	for ip, pod := range desired.Owners(s.pods) {
+		for _, svc := range index.Of(pod) {
+			if owners[svc] == nil {
+				owners[svc] = map[string]*model.Pod{}
+			}
+			owners[svc][ip] = pod
+		}
+	}
 	for _, svc := range s.services {
 		for _, sp := range svc.Ports {
 			place, ok := s.places[desired.ListenerName(s.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]
@@ -170,7 +179,7 @@ func (s *scene) targets() plan.Targets {
 				continue
 			}
 			t.Places = append(t.Places, place)
-			t.Wanted = append(t.Wanted, desired.Targets(place, svc, sp, owners, s.Policy)...)
+			t.Wanted = append(t.Wanted, desired.Targets(place, svc, sp, owners[svc], s.Policy)...)
 		}
 	}
 	return t
@@ -233,14 +242,21 @@ func (s *scene) warn(ctx context.Context) {
 		s.warnNamed(ctx)
 		return
 	}
+	index := desired.NewSelecting(s.services)
+	selected := map[*model.Service][]*model.Pod{}
+	for _, pod := range s.pods {
+		if pod.Terminal() {
+			continue
+		}
+		for _, svc := range index.Of(pod) {
+			selected[svc] = append(selected[svc], pod)
+		}
+	}
 	for _, svc := range s.services {
 		var direct int
 		var not []string
 		var why string
-		for _, pod := range s.pods {
-			if !svc.Selects(pod.Namespace, pod.Labels) || pod.Terminal() {
-				continue
-			}
+		for _, pod := range selected[svc] {
 			ok, reason := desired.Direct(pod, s.Policy)
 			if ok {
 				direct++
@@ -293,17 +309,14 @@ func some(names []string) string {
 	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
 }
 
-// podOf finds the pod a target is for, as an event names it.
-func (s *scene) podOf(t model.Target) (event.Pod, bool) {
-	for _, pod := range s.pods {
-		if pod.UID == t.Tag {
-			return event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, IP: pod.IP}, true
-		}
-	}
+// named are the pods that targets can be for, by UID, as an event names them.
+func (s *scene) named() map[string]event.Pod {
+	out := make(map[string]event.Pod, len(s.pods))
 	for _, n := range s.req.Sync.Pods {
-		if n.UID == t.Tag {
-			return n, true
-		}
+		out[n.UID] = n
 	}
-	return event.Pod{}, false
+	for _, pod := range s.pods {
+		out[pod.UID] = event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, IP: pod.IP}
+	}
+	return out
 }

@@ -97,19 +97,19 @@ func (p *pass) waiting(ctx context.Context, services []*model.Service) ([]*model
 	if err != nil {
 		return nil, err
 	}
+	index := desired.NewSelecting(services)
 	return slices.DeleteFunc(pods, func(pod *model.Pod) bool {
 		if !pod.Gated || pod.Terminal() || pod.Deleting {
 			return true
 		}
-		return pod.Gate != nil && pod.Gate.Status && pod.SandboxSince.Before(pod.Gate.Since) && !live(pod, services)
+		return pod.Gate != nil && pod.Gate.Status && pod.SandboxSince.Before(pod.Gate.Since) && !live(index.Of(pod))
 	}), nil
 }
 
-// live tells whether a Service that selects pod asks for a gate that follows health.
-func live(pod *model.Pod, services []*model.Service) bool {
-	return slices.ContainsFunc(services, func(s *model.Service) bool {
-		return s.Annotations[desired.Readiness] == "live" && s.Selects(pod.Namespace, pod.Labels)
-	})
+// live tells whether one of the Services that select a pod asks for a gate that
+// follows health.
+func live(selecting []*model.Service) bool {
+	return slices.ContainsFunc(selecting, func(s *model.Service) bool { return s.Annotations[desired.Readiness] == "live" })
 }
 
 // decide is the readiness pass over given pods, with all the Services that there
@@ -129,16 +129,22 @@ func (p *pass) decide(ctx context.Context, session *clb.Session, services []*mod
 			Bindings:   view.bindings(pod),
 			HealthRead: view.healthRead,
 			Now:        p.Now(),
-			Live:       live(pod, services),
+			Live:       live(view.selecting.Of(pod)),
 		})
 		g.Go(func() error {
-			err := p.write(gctx, pod, d)
+			// Thousands of gates may take longer than the function has.
+			late := d.Write && p.late(gctx)
+			var err error
+			if !late {
+				err = p.write(gctx, pod, d)
+			}
 			mu.Lock()
 			defer mu.Unlock()
+			p.reply.Continue = p.reply.Continue || late
 			if err != nil && !fault.Is(err, fault.NotFound) {
 				p.fail(err) // another pod's gate doesn't wait for this one's
 			}
-			if d.Pending() || err != nil {
+			if d.Pending() || late || err != nil {
 				p.reply.Pending++
 			}
 			if d.Recheck > 0 || err != nil {
@@ -159,7 +165,7 @@ func (p *pass) write(ctx context.Context, pod *model.Pod, d readiness.Decision) 
 	if !d.Write {
 		return nil
 	}
-	err := p.Kube.PatchCondition(ctx, pod, model.Condition{Status: d.Status, Reason: d.Reason, Message: d.Message}, p.Now())
+	err := p.Kube.PatchCondition(ctx, pod, model.Condition{Status: d.Status, Reason: d.Reason, Message: d.Message}, d.Anew, p.Now())
 	if err != nil {
 		return err
 	}
@@ -175,26 +181,29 @@ func (p *pass) write(ctx context.Context, pod *model.Pod, d readiness.Decision) 
 type view struct {
 	*pass
 	services   []*model.Service
+	selecting  desired.Selecting
 	healthRead time.Time
 	// listeners maps the names of our listeners to what is known of them.
 	listeners map[string]model.Listener
 	verdicts  map[model.Key]clb.Verdict
 	targets   map[model.Key]model.Target
-	// confirmed are the CLBs whose listeners and targets were read after health.
+	// confirmed are the CLBs whose targets were read after health.
 	confirmed map[string]bool
+	// narrowed: listeners were read before health, which was asked for some of them.
+	narrowed bool
 }
 
 // view reads health first and targets after: a verdict counts only for whom the
 // target is bound when the verdict is already in.
 func (p *pass) view(ctx context.Context, session *clb.Session, services []*model.Service, pods []*model.Pod) (*view, error) {
-	v := &view{pass: p, services: services, listeners: map[string]model.Listener{}, targets: map[model.Key]model.Target{}, confirmed: map[string]bool{}, healthRead: p.Now()}
+	v := &view{pass: p, services: services, selecting: desired.NewSelecting(services), listeners: map[string]model.Listener{}, targets: map[model.Key]model.Target{}, confirmed: map[string]bool{}, healthRead: p.Now()}
 	var lbs []string
 	for _, pod := range pods {
 		if !pod.ContainersReady {
 			continue // its gate stays closed whatever the CLB says
 		}
-		for _, s := range services {
-			if id := desired.LoadBalancerOf(s); id != "" && s.Selects(pod.Namespace, pod.Labels) && !slices.Contains(lbs, id) {
+		for _, s := range v.selecting.Of(pod) {
+			if id := desired.LoadBalancerOf(s); id != "" && !slices.Contains(lbs, id) {
 				lbs = append(lbs, id)
 			}
 		}
@@ -202,25 +211,82 @@ func (p *pass) view(ctx context.Context, session *clb.Session, services []*model
 	if len(lbs) == 0 {
 		return v, nil
 	}
-	var err error
-	if v.verdicts, err = session.Health(ctx, lbs, nil); err != nil {
+	at, err := v.narrow(ctx, session, lbs, pods)
+	if err != nil {
 		return nil, err
 	}
-	for key, verdict := range v.verdicts {
-		v.listeners[verdict.ListenerName] = model.Listener{ID: key.Listener, Name: verdict.ListenerName}
+	v.healthRead = p.Now()
+	if v.narrowed && len(at) == 0 {
+		return v, nil // no listener, so nothing is bound; naming none would ask for all
+	}
+	if v.verdicts, err = session.Health(ctx, lbs, at); err != nil {
+		return nil, err
+	}
+	if !v.narrowed {
+		for key, verdict := range v.verdicts {
+			v.listeners[verdict.ListenerName] = model.Listener{ID: key.Listener, Name: verdict.ListenerName}
+		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	var mu sync.Mutex
 	for lb, ips := range v.promising(pods) {
-		g.Go(func() error { return v.confirm(gctx, session, &mu, lb, ips) })
+		g.Go(func() error { return v.confirm(gctx, session, &mu, lb, at, ips) })
 	}
 	return v, g.Wait()
+}
+
+// worthNarrowing is how many times more listeners there must be than are asked about
+// for the answer of a whole CLB to cost more than to learn their ids first.
+const worthNarrowing = 3
+
+// narrow finds the listeners that the pods are bound at, where these are few among
+// many of one CLB: health can then be asked for them alone, instead of for thousands
+// of targets of others. None, with narrowed left false, stands for all.
+func (v *view) narrow(ctx context.Context, session *clb.Session, lbs []string, pods []*model.Pod) ([]string, error) {
+	if len(lbs) != 1 {
+		return nil, nil
+	}
+	wanted := map[string]bool{}
+	for _, pod := range pods {
+		for _, s := range v.selecting.Of(pod) {
+			if !pod.ContainersReady || desired.LoadBalancerOf(s) != lbs[0] {
+				continue
+			}
+			for _, sp := range s.Ports {
+				wanted[desired.ListenerName(v.Policy.Cluster, s.UID, sp.Protocol, sp.Port)] = true
+			}
+		}
+	}
+	known := 0
+	for _, s := range v.services {
+		if desired.LoadBalancerOf(s) == lbs[0] {
+			known += len(s.Ports)
+		}
+	}
+	if len(wanted) > clb.MaxHealthListeners || known < worthNarrowing*len(wanted) {
+		return nil, nil
+	}
+	listeners, err := session.Listeners(ctx, lbs[0])
+	if err != nil {
+		return nil, err
+	}
+	v.narrowed = true
+	var ids []string
+	for _, l := range listeners {
+		v.listeners[l.Name] = l
+		if wanted[l.Name] {
+			ids = append(ids, l.ID)
+		}
+	}
+	return ids, nil
 }
 
 // promising finds, by CLB, the addresses of the pods that could be ready by what
 // health says: only for them it is worth reading more.
 func (v *view) promising(pods []*model.Pod) map[string][]string {
 	out := map[string][]string{}
+	type address struct{ lb, ip string }
+	seen := map[address]bool{}
 	for _, pod := range pods {
 		if !pod.ContainersReady {
 			continue
@@ -228,8 +294,10 @@ func (v *view) promising(pods []*model.Pod) map[string][]string {
 		if slices.ContainsFunc(v.bindings(pod), func(b readiness.Binding) bool { return !b.Promising() }) {
 			continue
 		}
-		for _, s := range v.services {
-			if id := desired.LoadBalancerOf(s); id != "" && s.Selects(pod.Namespace, pod.Labels) && !slices.Contains(out[id], pod.IP) {
+		for _, s := range v.selecting.Of(pod) {
+			id := desired.LoadBalancerOf(s)
+			if at := (address{id, pod.IP}); id != "" && !seen[at] {
+				seen[at] = true
 				out[id] = append(out[id], pod.IP)
 			}
 		}
@@ -237,19 +305,22 @@ func (v *view) promising(pods []*model.Pod) map[string][]string {
 	return out
 }
 
-// confirm reads the listeners' settings and the targets at the given addresses.
-func (v *view) confirm(ctx context.Context, session *clb.Session, mu *sync.Mutex, lb string, ips []string) error {
-	listeners, err := session.Listeners(ctx, lb)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, l := range listeners {
-		if o, ours := desired.OwnerOf(l.Name); ours && o.Cluster == v.Policy.Cluster {
-			ids = append(ids, l.ID)
+// confirm reads the targets at the given addresses, at the listeners given or else,
+// with the listeners' settings, at all of ours.
+func (v *view) confirm(ctx context.Context, session *clb.Session, mu *sync.Mutex, lb string, at, ips []string) error {
+	var listeners []model.Listener
+	if !v.narrowed {
+		var err error
+		if listeners, err = session.Listeners(ctx, lb); err != nil {
+			return err
+		}
+		for _, l := range listeners {
+			if o, ours := desired.OwnerOf(l.Name); ours && o.Cluster == v.Policy.Cluster {
+				at = append(at, l.ID)
+			}
 		}
 	}
-	targets, err := session.Targets(ctx, lb, ids, clb.TargetFilter{IPs: ips})
+	targets, err := session.Targets(ctx, lb, at, clb.TargetFilter{IPs: ips})
 	if err != nil {
 		return err
 	}
@@ -270,10 +341,7 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 	var out []readiness.Binding
 	direct, why := desired.Direct(pod, v.Policy)
 	weight := desired.DesiredWeight(pod)
-	for _, s := range v.services {
-		if !s.Selects(pod.Namespace, pod.Labels) {
-			continue
-		}
+	for _, s := range v.selecting.Of(pod) {
 		refused := desired.RefusedOf(s)
 		_, problems := desired.Listeners(s, nil, v.Policy)
 		for i, sp := range s.Ports {

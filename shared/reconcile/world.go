@@ -57,16 +57,17 @@ const (
 // pass is one run of a function.
 type pass struct {
 	*World
-	req     event.Request
-	reply   event.Reply
-	started time.Time
+	req   event.Request
+	reply event.Reply
 
 	mu       sync.Mutex
 	sessions []*clb.Session
+	// writing is when the pass came to its first write.
+	writing time.Time
 }
 
 func (w *World) begin(req event.Request) *pass {
-	return &pass{World: w, req: req, started: w.Now()}
+	return &pass{World: w, req: req}
 }
 
 // finish adds up what the pass did.
@@ -100,11 +101,20 @@ func (p *pass) wrote(what string, n int) {
 }
 
 // spent tells whether the pass should hand over before it starts another write.
+// What it took to read isn't counted: a pass that reads for longer would never write.
 func (p *pass) spent(ctx context.Context) bool {
-	if deadline, ok := ctx.Deadline(); ok && deadline.Sub(p.Now()) < reserve {
-		return true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writing.IsZero() {
+		p.writing = p.Now()
 	}
-	return p.Now().Sub(p.started) >= handOver
+	return p.late(ctx) || p.Now().Sub(p.writing) >= handOver
+}
+
+// late tells whether the function's own time is nearly over.
+func (p *pass) late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && deadline.Sub(p.Now()) < reserve
 }
 
 // lock takes the CLB's Lease and gives a session that writes only under it. The
@@ -241,52 +251,58 @@ func (p *pass) namedPods(ctx context.Context, named []event.Pod) ([]*model.Pod, 
 	return out, g.Wait()
 }
 
-// selectedPods lists every pod that one of the Services selects, each once.
+// selectedPods lists every pod that one of the Services selects, each once. However
+// many Services a namespace has, it is listed once: for every list with a selector
+// the server goes through all the pods of the namespace.
 func (p *pass) selectedPods(ctx context.Context, services []*model.Service) ([]*model.Pod, error) {
-	type query struct{ namespace, selector string }
-	asked := map[query]bool{}
+	byNamespace := map[string][]*model.Service{}
+	for _, s := range services {
+		if len(s.Selector) > 0 {
+			byNamespace[s.Namespace] = append(byNamespace[s.Namespace], s)
+		}
+	}
 	var mu sync.Mutex
-	seen := map[string]bool{}
 	var out []*model.Pod
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4) // a list is big
-	for _, s := range services {
-		if len(s.Selector) == 0 {
-			continue
-		}
-		q := query{s.Namespace, selectorString(s.Selector)}
-		if asked[q] {
-			continue
-		}
-		asked[q] = true
+	for namespace, selecting := range byNamespace {
 		g.Go(func() error {
-			pods, err := p.Kube.Pods(ctx, kube.PodQuery{Namespace: s.Namespace, Labels: s.Selector, ResourceVersion: p.req.Sync.ResourceVersion})
+			index := desired.NewSelecting(selecting)
+			pods, err := p.Kube.Pods(ctx, kube.PodQuery{
+				Namespace: namespace, Labels: commonLabels(selecting), ResourceVersion: p.req.Sync.ResourceVersion,
+				Keep: func(pod *model.Pod) bool { return len(index.Of(pod)) > 0 },
+			})
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			for _, pod := range pods {
-				if !seen[pod.UID] {
-					seen[pod.UID] = true
-					out = append(out, pod)
-				}
-			}
+			out = append(out, pods...)
 			return nil
 		})
 	}
 	return out, g.Wait()
 }
 
-func selectorString(selector map[string]string) string {
-	keys := make([]string, 0, len(selector))
-	for k := range selector {
-		keys = append(keys, k)
+// maxValues bounds the values of one label in a query, which is part of a URL.
+const maxValues = 64
+
+// commonLabels are the labels that every one of the Services selects by, with the
+// values that they ask for: what all pods that any of them selects have.
+func commonLabels(services []*model.Service) map[string][]string {
+	common := map[string][]string{}
+	for key := range services[0].Selector {
+		var values []string
+		everywhere := true
+		for _, s := range services {
+			v, ok := s.Selector[key]
+			everywhere = everywhere && ok
+			values = append(values, v)
+		}
+		slices.Sort(values)
+		if values = slices.Compact(values); everywhere && len(values) <= maxValues {
+			common[key] = values
+		}
 	}
-	slices.Sort(keys)
-	s := ""
-	for _, k := range keys {
-		s += k + "=" + selector[k] + ","
-	}
-	return s
+	return common
 }

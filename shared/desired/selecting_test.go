@@ -1,0 +1,36 @@
+package desired
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// TestSelecting: the index says what asking every Service says.
+func TestSelecting(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		labels := rapid.MapOf(rapid.SampledFrom([]string{"app", "tier", "zone"}), rapid.SampledFrom([]string{"", "a", "b"}))
+		namespace := rapid.SampledFrom([]string{"default", "other"})
+		var services []*model.Service
+		for range rapid.IntRange(0, 6).Draw(t, "services") {
+			services = append(services, &model.Service{
+				Namespace: namespace.Draw(t, "namespace"), UID: rapid.StringN(8, 8, 8).Draw(t, "uid"), Selector: labels.Draw(t, "selector"),
+			})
+		}
+		p := &model.Pod{Namespace: namespace.Draw(t, "pod's namespace"), Labels: labels.Draw(t, "labels")}
+		var want []*model.Service
+		for _, s := range services {
+			if s.Selects(p.Namespace, p.Labels) {
+				want = append(want, s)
+			}
+		}
+		byUID := cmpopts.SortSlices(func(a, b *model.Service) bool { return a.UID < b.UID })
+		if diff := cmp.Diff(want, NewSelecting(services).Of(p), byUID); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+	})
+}
