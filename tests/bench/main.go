@@ -68,7 +68,9 @@ func run(ctx context.Context, o options) error {
 	p := &progress{began: time.Now()}
 	r := newReport()
 	p.say("planner")
-	measurePlanner(r)
+	if err := measurePlanner(r); err != nil {
+		return err
+	}
 	if err := measurePasses(ctx, o, p, r); err != nil {
 		return err
 	}

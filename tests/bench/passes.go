@@ -155,6 +155,9 @@ func (s *scene) measure(kind string, o order, what string, writes int) error {
 		return fmt.Errorf("measuring %s at %d pods: %w", kind, s.size, err)
 	}
 	s.report.add(kind, s.size, out)
+	if kind != bindOne && kind != openOne { // those would only scroll by
+		s.say("%s: %d pods in %.0f ms", kind, s.size, elapsed(time.Duration(out.Nanos)))
+	}
 	return nil
 }
 
@@ -174,7 +177,6 @@ func (b *bench) measureBackends(ctx context.Context) error {
 		return err
 	}
 	for round := range b.opts.rounds {
-		b.say("backends: round %d of %d", round+1, b.opts.rounds)
 		if round < max(1, b.opts.heavyRounds) {
 			err := b.each(func(s *scene) error {
 				if err := s.unbindAll(ctx); err != nil {
@@ -231,7 +233,6 @@ func (b *bench) awaitAlive(ctx context.Context) error {
 
 func (b *bench) measureReadiness(ctx context.Context) error {
 	for round := range b.opts.rounds {
-		b.say("readiness: round %d of %d", round+1, b.opts.rounds)
 		if round < max(1, b.opts.heavyRounds) {
 			err := b.each(func(s *scene) error {
 				if round > 0 { // pods are made with their gates closed

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -23,14 +24,25 @@ var planners = []struct {
 	{"plan_listeners_steady", func(n int) func(*testing.B) { return benchListeners(n, true) }},
 }
 
+// benchTime is how long each is repeated.
+const benchTime = "300ms"
+
 // measurePlanner runs them all.
-func measurePlanner(r *report) {
+func measurePlanner(r *report) error {
+	testing.Init() // after our own flags were read, so that only ours are offered
+	if err := flag.Set("test.benchtime", benchTime); err != nil {
+		return fmt.Errorf("setting the benchmarks' time: %w", err)
+	}
 	for _, p := range planners {
 		for _, size := range sizes {
 			got := testing.Benchmark(p.bench(size))
+			if got.N == 0 {
+				return fmt.Errorf("running %s at %d pods: it failed", p.name, size)
+			}
 			r.addPlanner(p.name, size, got)
 		}
 	}
+	return nil
 }
 
 func podUID(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", i) }

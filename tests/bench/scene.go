@@ -236,9 +236,12 @@ func (s *scene) next() pod {
 	return s.pods[s.turn*7919%len(s.pods)]
 }
 
-// await polls until done or a minute is over.
+// patience is how long anything that was set in motion may take.
+const patience = 3 * time.Minute
+
+// await polls until done or patience is at its end.
 func await(ctx context.Context, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		if ok, err := done(); err != nil || ok {
