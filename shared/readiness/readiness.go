@@ -147,13 +147,16 @@ func decide(o Observation) Decision {
 	}
 	recheck := time.Duration(0)
 	var first string
+	var inferred bool
 	for _, b := range holding {
 		met, why, wait := b.met(o)
 		if met {
 			continue
 		}
-		if first == "" {
-			first = b.Name + ": " + why
+		// What is known to be amiss says more than what only wasn't looked at to the
+		// end, which is so because of the former.
+		if guess := b.Unconfirmed && b.Promising(); first == "" || inferred && !guess {
+			first, inferred = b.Name+": "+why, guess
 		}
 		if recheck == 0 || wait < recheck {
 			recheck = wait

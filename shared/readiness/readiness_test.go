@@ -139,6 +139,11 @@ func TestDecide(t *testing.T) {
 			args:   []Binding{binding(unconfirmed)},
 			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", Poll),
 		},
+		"UnconfirmedBesideDead": {
+			reason: "the one that was not looked at to the end waits for the other, not the pod for it",
+			args:   []Binding{binding(named("Service default/a port TCP/80"), unconfirmed), binding(health(model.Dead), unconfirmed)},
+			want:   notReady(name+"the CLB's health check of 10.0.0.1:80 fails: does the pod answer there, and do its security groups let the CLB in?", Poll),
+		},
 		"Dead": {
 			reason: "the message says what a person can look at",
 			args:   []Binding{binding(health(model.Dead))},
