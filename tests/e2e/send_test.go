@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,11 +35,19 @@ type sender struct {
 
 func (e *env) sender() sender { return sender{e.SCF, stack.ClusterID, e.EventSecret} }
 
+// response is what a function URL answered.
+type response struct {
+	status int
+	// requestID is the platform's.
+	requestID string
+	body      []byte
+}
+
 // post sends a body to a function URL with the headers given and no others.
-func (d sender) post(ctx context.Context, f event.Function, headers map[string]string, body string) (status int, answer []byte, err error) {
+func (d sender) post(ctx context.Context, f event.Function, headers map[string]string, body string) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.scf.URL(string(f)), strings.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return response{}, err
 	}
 	req.Header.Set("Content-Type", event.ContentType)
 	for k, v := range headers {
@@ -48,11 +55,11 @@ func (d sender) post(ctx context.Context, f event.Function, headers map[string]s
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return response{}, err
 	}
 	defer res.Body.Close()
-	answer, err = io.ReadAll(res.Body)
-	return res.StatusCode, answer, err
+	answer, err := io.ReadAll(res.Body)
+	return response{res.StatusCode, res.Header.Get("X-Scf-Request-Id"), answer}, err
 }
 
 // send sends an event as the forwarder does.
@@ -74,16 +81,16 @@ func (d sender) send(ctx context.Context, f event.Function, data event.Sync) (ev
 	if err != nil {
 		return event.Reply{}, err
 	}
-	status, answer, err := d.post(ctx, f, event.Sign(d.secret, string(body), time.Now()), string(body))
+	res, err := d.post(ctx, f, event.Sign(d.secret, string(body), time.Now()), string(body))
 	if err != nil {
 		return event.Reply{}, err
 	}
-	if status != http.StatusOK {
-		return event.Reply{}, fmt.Errorf("%s answered %d: %s", f, status, bytes.TrimSpace(answer))
+	if res.status != http.StatusOK {
+		return event.Reply{}, fmt.Errorf("%s answered %d: %s", f, res.status, bytes.TrimSpace(res.body))
 	}
-	replies, err := event.ParseReplies(answer)
+	replies, err := event.ParseReplies(res.body)
 	if err != nil || len(replies) != 1 {
-		return event.Reply{}, fmt.Errorf("reading %q: %w", answer, err)
+		return event.Reply{}, fmt.Errorf("reading %q: %w", res.body, err)
 	}
 	return replies[0], nil
 }
@@ -188,14 +195,6 @@ func byAction(calls []clb.Call) map[string]int {
 		out[c.Action]++
 	}
 	return out
-}
-
-func sum(counts map[string]int) int {
-	n := 0
-	for v := range maps.Values(counts) {
-		n += v
-	}
-	return n
 }
 
 // cloud is the CLB as somebody else in the account uses it.
