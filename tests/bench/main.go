@@ -30,8 +30,9 @@ import (
 // options of a run.
 type options struct {
 	root, out string
-	// rounds is how often passes are measured, heavyRounds how often those that
-	// write to every pod, onePods how many single pods a round changes.
+	// rounds is how often passes are measured, heavyRounds how often the one that
+	// patches every pod, which takes the API server most of a run; onePods is how many
+	// single pods a round changes.
 	rounds, heavyRounds, onePods int
 	// log gets what the stack prints.
 	log string
@@ -42,8 +43,8 @@ func main() {
 	worker := flag.Bool("worker", false, "run passes for the benchmark that started this process")
 	flag.StringVar(&o.root, "root", ".", "directory of the module")
 	flag.StringVar(&o.out, "o", "out/bench.json", "the JSON to write")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds of passes that change little")
-	flag.IntVar(&o.heavyRounds, "heavy-rounds", 2, "rounds of passes that write to every pod")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds in which every size has its turn")
+	flag.IntVar(&o.heavyRounds, "heavy-rounds", 1, "rounds in which every gate is opened")
 	flag.IntVar(&o.onePods, "one-pods", 7, "changed pods a round")
 	flag.StringVar(&o.log, "log", "", "file for what the emulators and the control plane print")
 	flag.Parse()

@@ -176,17 +176,15 @@ func (b *bench) measureBackends(ctx context.Context) error {
 	if _, err := b.worker.do(b.scenes[0].all(event.Backends)); err != nil {
 		return err
 	}
-	for round := range b.opts.rounds {
-		if round < max(1, b.opts.heavyRounds) {
-			err := b.each(func(s *scene) error {
-				if err := s.unbindAll(ctx); err != nil {
-					return err
-				}
-				return s.measure(bindAll, s.all(event.Backends), "Bind", s.size)
-			})
-			if err != nil {
+	for range b.opts.rounds {
+		err := b.each(func(s *scene) error {
+			if err := s.unbindAll(ctx); err != nil {
 				return err
 			}
+			return s.measure(bindAll, s.all(event.Backends), "Bind", s.size)
+		})
+		if err != nil {
+			return err
 		}
 		if err := b.each(func(s *scene) error { return s.measure(bindSteady, s.all(event.Backends), "", 0) }); err != nil {
 			return err

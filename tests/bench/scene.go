@@ -166,19 +166,22 @@ func checkEvery(seconds int) model.Settings {
 	return model.Settings{HealthEnabled: &on, Interval: &seconds, Timeout: &wait, HealthNum: &times, UnhealthNum: &times}
 }
 
-// setCheck changes how often the scene's targets are checked.
+// setCheck changes how often the scene's targets are checked. Each change is a task to
+// be polled for, so they wait side by side.
 func (s *scene) setCheck(ctx context.Context, seconds int) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(writers)
 	for i, have := range s.listeners {
 		want, changed := checkEvery(seconds).Apply(have)
 		if !changed {
 			continue
 		}
-		if err := s.session().ModifyListener(ctx, s.lb, have, want); err != nil {
-			return err
-		}
-		s.listeners[i] = want
+		g.Go(func() error {
+			s.listeners[i] = want
+			return s.session().ModifyListener(gctx, s.lb, have, want)
+		})
 	}
-	return nil
+	return g.Wait()
 }
 
 func (s *scene) createPod(ctx context.Context, i int, ip string) (pod, error) {
