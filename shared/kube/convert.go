@@ -16,6 +16,7 @@ var podAnnotations = []string{
 	"tke.cloud.tencent.com/networks-status",
 	"tke.cloud.tencent.com/pod-type",
 	"service.cloud.tencent.com/custom-weight",
+	model.GateMark,
 }
 
 // eniResources are the extended resources by which a pod asks for an ENI or an

@@ -9,6 +9,12 @@ import "time"
 // whatever selects it (observed on TKE pods).
 const GateType = "cloud.tencent.com/load-balancer-backendgroup-ready"
 
+// GateMark is the annotation by which our webhook marks a pod whose gate is ours to
+// decide even when nothing of ours selects it any more. TKE's own controller uses a
+// gate of the same type: without the mark, and without a claimed object that selects
+// the pod, the gate is TKE's.
+const GateMark = "clb-direct.io/gate"
+
 // Ref names a namespaced object.
 type Ref struct {
 	Namespace, Name string

@@ -51,14 +51,14 @@ func (a *applier) run(ctx context.Context, steps []plan.Step) {
 		if step.Kind != plan.Bind || len(refused) == 0 || last.Kind != plan.Unbind || i == len(steps)-1 {
 			continue
 		}
-		a.step(ctx, last)
-		steps[len(steps)-1].Targets = nil
 		var again []model.Target
 		for _, r := range refused {
 			delete(a.failed, r.target.Key())
 			again = append(again, r.target)
 		}
 		a.parked = a.parked[:before]
+		a.step(ctx, last)
+		steps[len(steps)-1].Targets = nil
 		a.step(ctx, plan.Step{Kind: plan.Bind, Targets: again})
 	}
 }
@@ -107,7 +107,7 @@ func (a *applier) isolate(ctx context.Context, targets []model.Target, write fun
 	var part *clb.Partial
 	isPart := errors.As(err, &part)
 	if !isPart && !separable(err) {
-		a.stop(targets, err)
+		a.stop(ctx, targets, err)
 		return
 	}
 	if len(targets) == 1 || len(a.parked) >= maxRefusals {
@@ -121,7 +121,7 @@ func (a *applier) isolate(ctx context.Context, targets []model.Target, write fun
 		a.changed = append(a.changed, slices.DeleteFunc(slices.Clone(targets), func(t model.Target) bool { return part.Listeners[t.Listener] })...)
 		left, err := a.left(ctx, rest, present)
 		if err != nil {
-			a.stop(rest, err)
+			a.stop(ctx, rest, err)
 			return
 		}
 		if len(left) < len(targets) {
@@ -191,15 +191,15 @@ func (a *applier) park(targets []model.Target, err error) {
 	}
 }
 
-// stop ends the pass's writes: the Lease is lost, the time is up, or the API can't
-// be reached. What was planned is planned anew next time.
-func (a *applier) stop(targets []model.Target, err error) {
+// stop gives up a batch, and all writes of the pass when the Lease is lost or its
+// time is up. What was planned is planned anew next time.
+func (a *applier) stop(ctx context.Context, targets []model.Target, err error) {
 	for _, t := range targets {
 		a.failed[t.Key()] = true
 	}
 	a.fail(err)
-	// An error of one kind of call may not concern another: only these end all.
-	if fault.Is(err, fault.Conflict) || fault.Ended(err) {
+	// An error of one call may not concern another: only these end all.
+	if fault.Is(err, fault.Conflict) || ctx.Err() != nil {
 		a.stopped = true
 	}
 }

@@ -99,11 +99,19 @@ func (p *pass) waiting(ctx context.Context, services []*model.Service) ([]*model
 	}
 	index := desired.NewSelecting(services)
 	return slices.DeleteFunc(pods, func(pod *model.Pod) bool {
-		if !pod.Gated || pod.Terminal() || pod.Deleting {
+		if !pod.Gated || pod.Terminal() || pod.Deleting || !p.ours(pod, index.Of(pod)) {
 			return true
 		}
 		return pod.Gate != nil && pod.Gate.Status && pod.SandboxSince.Before(pod.Gate.Since) && !live(index.Of(pod))
 	}), nil
+}
+
+// ours tells whether the pod's gate is ours to decide. Beside TKE's own controller,
+// which waits for a gate of the same type, it is only where a claimed Service selects
+// the pod, our webhook marked it, or we have already said that nothing binds it.
+func (p *pass) ours(pod *model.Pod, selecting []*model.Service) bool {
+	return p.Policy.Claim != desired.ByClass || len(selecting) > 0 || pod.Annotations[model.GateMark] != "" ||
+		pod.Gate != nil && pod.Gate.Reason == readiness.ReasonNoBinding
 }
 
 // live tells whether one of the Services that select a pod asks for a gate that
@@ -356,7 +364,7 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 				b.State, b.Detail = readiness.Unreachable, why
 			case !hasPort:
 				b.State, b.Detail = readiness.NoPort, fmt.Sprintf("no container declares a %s port named %q", sp.Protocol, sp.TargetName)
-			case code != "":
+			case code != "" && (code == desired.CodeSharedBackend || !v.listens(s, sp)):
 				b.State, b.Detail = readiness.Refused, "refused with "+code+", see the Service's Events"
 			case hasProblem(problems, i):
 				b.State, b.Detail = readiness.Refused, "the port can't be a listener, see the Service's Events"
@@ -395,6 +403,13 @@ func (v *view) fill(b *readiness.Binding, s *model.Service, sp model.ServicePort
 		b.Unconfirmed = true
 		b.Target = &model.Target{Place: key.Place, Address: key.Address, Weight: verdict.Weight, Tag: pod.UID}
 	}
+}
+
+// listens tells whether the port's listener is known to be there: then what it holds
+// counts, whatever was refused since.
+func (v *view) listens(s *model.Service, sp model.ServicePort) bool {
+	_, ok := v.listeners[desired.ListenerName(v.Policy.Cluster, s.UID, sp.Protocol, sp.Port)]
+	return ok
 }
 
 // hasProblem tells whether port i of a Service has one.

@@ -55,7 +55,8 @@ type Handler struct {
 // pod is what a decision needs of one.
 type pod struct {
 	Metadata struct {
-		Labels map[string]string `json:"labels"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Spec struct {
 		ReadinessGates []struct {
@@ -119,15 +120,14 @@ func (h *Handler) decide(ctx context.Context, r *admissionv1.AdmissionRequest) (
 	if !selected {
 		return nil, Unselected
 	}
-	gates := make([]string, 0, len(p.Spec.ReadinessGates))
+	admitted := admission.Pod{Annotations: p.Metadata.Annotations}
 	for _, g := range p.Spec.ReadinessGates {
-		gates = append(gates, g.ConditionType)
+		admitted.Gates = append(admitted.Gates, g.ConditionType)
 	}
-	patch := admission.Gate(gates)
-	if len(patch) == 0 {
-		return nil, Had
+	if admitted.HasGate() {
+		return admission.Gate(admitted), Had
 	}
-	return patch, Gated
+	return admission.Gate(admitted), Gated
 }
 
 // errNoAnswer is what a caller gets that gives up on a list.

@@ -44,9 +44,16 @@ func podObject(app string, gates ...string) map[string]any {
 	return map[string]any{"metadata": map[string]any{"generateName": "x-", "labels": map[string]string{"app": app}}, "spec": spec}
 }
 
+// marked is a pod that the webhook has been over.
+func marked(pod map[string]any) map[string]any {
+	pod["metadata"].(map[string]any)["annotations"] = map[string]string{model.GateMark: "true"}
+	return pod
+}
+
 func TestReviews(t *testing.T) {
-	const first = `[{"op":"add","path":"/spec/readinessGates","value":[{"conditionType":"` + model.GateType + `"}]}]`
-	const another = `[{"op":"add","path":"/spec/readinessGates/-","value":{"conditionType":"` + model.GateType + `"}}]`
+	const mark = `{"op":"add","path":"/metadata/annotations","value":{"` + model.GateMark + `":"true"}}`
+	const first = `[{"op":"add","path":"/spec/readinessGates","value":[{"conditionType":"` + model.GateType + `"}]},` + mark + `]`
+	const another = `[{"op":"add","path":"/spec/readinessGates/-","value":{"conditionType":"` + model.GateType + `"}},` + mark + `]`
 	cases := map[string]struct {
 		reason   string
 		body     string
@@ -60,7 +67,8 @@ func TestReviews(t *testing.T) {
 		"SelectedV1beta": {reason: "an older API server", body: review("v1beta1", podObject("cached"), nil), version: "v1beta1", patch: first, decision: Gated},
 		"JustMade":       {reason: "the API server knows a Service that the cache doesn't yet", body: review("v1", podObject("fresh"), nil), patch: first, decision: Gated},
 		"OtherGate":      {reason: "the pod's own gates stay", body: review("v1", podObject("cached", "example.com/other"), nil), patch: another, decision: Gated},
-		"Had":            {reason: "a reinvocation changes nothing", body: review("v1", podObject("cached", model.GateType), nil), decision: Had},
+		"Had":            {reason: "a gate from the template is ours to decide", body: review("v1", podObject("cached", model.GateType), nil), patch: "[" + mark + "]", decision: Had},
+		"Again":          {reason: "a reinvocation changes nothing", body: review("v1", marked(podObject("cached", model.GateType)), nil), decision: Had},
 		"Unselected":     {reason: "no Service of ours", body: review("v1", podObject("loose"), nil), decision: Unselected},
 		"Unknown":        {reason: "when the API server doesn't tell, the pod is let in", body: review("v1", podObject("fresh"), nil), listErr: errors.New("down"), decision: Unknown},
 		"CachedAndDown":  {reason: "what the cache knows needs no API server", body: review("v1", podObject("cached"), nil), listErr: errors.New("down"), patch: first, decision: Gated},
