@@ -40,7 +40,8 @@ type Step struct {
 // Targets is what a plan for targets is made from.
 type Targets struct {
 	// Places are the listeners and rules of ours that the plan is about: nothing
-	// anywhere else is touched.
+	// anywhere else is touched. Where a backend can be had only once the first of
+	// them gets it.
 	Places []model.Place
 	// Wanted are the targets as they should be there.
 	Wanted []model.Wanted
@@ -86,8 +87,9 @@ const AdoptAfter = 5 * time.Second
 // makes up for the doubt by waiting until its health must be the new pod's.
 func (t Targets) Plan() TargetPlan {
 	places := map[model.Place]bool{}
-	for _, p := range t.Places {
-		places[p] = true
+	rank := map[model.Place]int{}
+	for i, p := range t.Places {
+		places[p], rank[p] = true, i
 	}
 	wanted := keep(t.Wanted, func(w model.Wanted) bool { return places[w.Place] && (t.Only == nil || t.Only[w.Tag]) })
 	wantedKeys := map[model.Key]bool{}
@@ -164,7 +166,9 @@ func (t Targets) Plan() TargetPlan {
 		unbind = append(unbind, o)
 	}
 	// Serving pods first: with quota short they are the ones that must get in.
-	slices.SortStableFunc(bind, func(a, b model.Target) int { return cmp.Compare(min(b.Weight, 1), min(a.Weight, 1)) })
+	slices.SortStableFunc(bind, func(a, b model.Target) int {
+		return cmp.Or(cmp.Compare(min(b.Weight, 1), min(a.Weight, 1)), cmp.Compare(rank[a.Place], rank[b.Place]))
+	})
 
 	var out TargetPlan
 	for _, s := range []Step{{Lower, lower}, {Evict, evict}, {Adopt, adopt}, {Bind, bind}, {Raise, raise}, {Unbind, unbind}} {

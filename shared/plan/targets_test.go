@@ -451,3 +451,27 @@ func TestBatches(t *testing.T) {
 		})
 	}
 }
+
+// Where a CLB takes a backend only once, what is asked for first gets it: the first
+// port of the oldest Service, not the listener whose id sorts first.
+func TestBindKeepsTheOrderOfPlaces(t *testing.T) {
+	first, second := model.Place{Listener: "lbl-z"}, model.Place{Listener: "lbl-a"}
+	want := func(p model.Place, ip string, weight int) model.Wanted {
+		return model.Wanted{Target: model.Target{Place: p, Address: model.Address{IP: ip, Port: 80}, Weight: weight}, Bind: true}
+	}
+	got := Targets{
+		Places: []model.Place{first, second},
+		Wanted: []model.Wanted{want(second, "10.0.0.1", 10), want(first, "10.0.0.2", 0), want(second, "10.0.0.2", 0), want(first, "10.0.0.1", 10)},
+	}.Plan()
+	var order []string
+	for _, s := range got.Steps {
+		for _, target := range s.Targets {
+			order = append(order, string(s.Kind)+" "+target.Key().String())
+		}
+	}
+	if diff := cmp.Diff([]string{
+		"Bind lbl-z 10.0.0.1:80", "Bind lbl-a 10.0.0.1:80", "Bind lbl-z 10.0.0.2:80", "Bind lbl-a 10.0.0.2:80",
+	}, order); diff != "" {
+		t.Errorf("serving pods first, then by place: -want +got:\n%s", diff)
+	}
+}

@@ -171,14 +171,19 @@ func (a *applier) left(ctx context.Context, targets []model.Target, present bool
 	return slices.DeleteFunc(slices.Clone(targets), func(t model.Target) bool { return there[t.Key()] == present }), nil
 }
 
+// byListener groups targets; the first listener is that of the first target, which the
+// plan prefers where not all can be had.
 func byListener(targets []model.Target) [][]model.Target {
-	groups := map[string][]model.Target{}
-	for _, t := range targets {
-		groups[t.Listener] = append(groups[t.Listener], t)
-	}
 	var out [][]model.Target
-	for _, id := range slices.Sorted(maps.Keys(groups)) {
-		out = append(out, groups[id])
+	at := map[string]int{}
+	for _, t := range targets {
+		i, ok := at[t.Listener]
+		if !ok {
+			i = len(out)
+			at[t.Listener] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], t)
 	}
 	return out
 }
