@@ -65,6 +65,8 @@ type change struct {
 	apply func(*group)
 	// hidden changes don't reach the data plane.
 	hidden bool
+	// alone: listeners of a protocol can't share addresses, those of one call neither.
+	alone bool
 }
 
 // Register starts binding targets as a task.
@@ -172,12 +174,17 @@ func (b *Backend) batch(op Op, id string, bindings []Binding, c change, async bo
 // sift parts the groups that can be applied from the listeners that fail as a whole.
 func (b *Backend) sift(lb *loadBalancer, groups []*group, c change) ([]*group, FailedListeners) {
 	var failed FailedListeners
+	var before []*group
 	for _, g := range groups {
 		err := c.check(lb, g)
+		if err == nil && c.alone {
+			err = g.shares(before)
+		}
 		if err == nil {
 			err = b.attached(g)
 		}
 		if err == nil {
+			before = append(before, g)
 			continue
 		}
 		if !slices.Contains(failed.IDs, g.l.info.ID) {
@@ -221,7 +228,7 @@ func (b *Backend) attached(g *group) error {
 }
 
 func (b *Backend) binding() change {
-	return change{check: b.canBind, apply: func(g *group) {
+	return change{alone: b.opts.UniqueBackends, check: b.canBind, apply: func(g *group) {
 		now := b.opts.Now()
 		for _, bind := range g.bindings {
 			if t := g.p.index[bind.Addr]; t != nil {
@@ -269,6 +276,22 @@ func (lb *loadBalancer) elsewhere(g *group) error {
 				if p.index[bind.Addr] != nil {
 					return failure("InvalidParameterValue.Duplicate", "target %s is bound to listener %s of the same load balancer.", bind.Addr, l.info.ID)
 				}
+			}
+		}
+	}
+	return nil
+}
+
+// shares refuses backends that the call binds to another listener of the protocol
+// before.
+func (g *group) shares(before []*group) error {
+	for _, other := range before {
+		if other.l == g.l || other.l.info.Protocol != g.l.info.Protocol {
+			continue
+		}
+		for _, bind := range g.bindings {
+			if slices.ContainsFunc(other.bindings, func(o Binding) bool { return o.Addr == bind.Addr }) {
+				return failure("InvalidParameterValue.Duplicate", "target %s is bound to listener %s of the same load balancer.", bind.Addr, other.l.info.ID)
 			}
 		}
 	}
