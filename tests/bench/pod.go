@@ -43,7 +43,7 @@ func podObject(namespace string, i int, ip string) *corev1.Pod {
 			},
 		},
 		Spec: corev1.PodSpec{
-			NodeName: nodeName,
+			NodeName: nodeName(i),
 			Containers: []corev1.Container{{
 				Name: "web", Image: "ccr.ccs.tencentyun.com/storefront/web:v1.42.7",
 				Args:      []string{"--listen=:18080", "--metrics=:9090", "--config=/etc/web/config.yaml", "--log-format=json"},

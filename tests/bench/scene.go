@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,9 +27,10 @@ const (
 	// perService is TOTAL_TARGET_BIND_QUOTA of a sample account, so that 10,000 pods
 	// use up its 50 listeners of a CLB.
 	perService = 200
-	// nodeName is a Node that is only an object: without one, pods bound to it would
-	// be collected as orphans.
-	nodeName = "bench-node"
+	// perNode is how many pods there are on a Node. Nodes are only objects here: pods
+	// of one that isn't there would be collected as orphans, and with all of them on
+	// one Node the scheduler would go through all of them at each pod's change.
+	perNode = 100
 	// podPort is where the pods answer, servicePort the first port of a Service.
 	podPort, servicePort = 18080, 1000
 	// writers is how many requests at a time make and reset pods.
@@ -66,9 +68,11 @@ func address(n, i int) string {
 
 // populate makes all scenes.
 func (b *bench) populate(ctx context.Context) error {
-	_, err := b.client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("creating the node: %w", err)
+	for i := range (slices.Max(sizes) + perNode - 1) / perNode {
+		_, err := b.client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName(i * perNode)}}, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("creating a node: %w", err)
+		}
 	}
 	for n, size := range sizes {
 		s := &scene{bench: b, size: size, namespace: fmt.Sprintf("bench-%d", size)}
@@ -257,6 +261,9 @@ func await(ctx context.Context, what string, done func() (bool, error)) error {
 		}
 	}
 }
+
+// nodeName is where pod i runs.
+func nodeName(i int) string { return fmt.Sprintf("bench-node-%03d", i/perNode) }
 
 func serviceName(k int) string { return fmt.Sprintf("web-%02d", k) }
 
