@@ -13,15 +13,20 @@ const (
 	// Total is what is granted at a time, in calls a second per action. It leaves
 	// room under the CLB API's 20 for people and for passes that outlive their event.
 	Total = 16.0
-	// floor is the least a pass can work with. It may exceed the total when very many
-	// are under way; their functions then wait for one another at the API's own limit.
-	floor = 0.25
 	// reserve is what only backends may take: a drain never waits for the others.
 	reserve = 4.0
 )
 
 // share says how the functions weigh against each other.
 var share = map[event.Function]float64{event.Frontend: 2, event.Backends: 4, event.Readiness: 1}
+
+// floor is the least a pass of a function can work with, whoever else is under way:
+// what it is granted at its start holds for all of it, a drain may wait for a backends
+// pass, and a readiness pass is for up
+// to thirty CLBs with two calls each where others have one. Floors may exceed the
+// total when very many are under way; their functions then wait for one another at
+// the API's own limit.
+var floor = map[event.Function]float64{event.Frontend: 0.5, event.Backends: 2, event.Readiness: 2}
 
 // Budget keeps the account. The zero value is ready.
 type Budget struct {
@@ -41,7 +46,7 @@ func (b *Budget) Take(f event.Function) (rate float64, release func()) {
 	if f != event.Backends {
 		left -= reserve
 	}
-	rate = max(min(Total*w/(b.weight+share[event.Backends]), left), floor)
+	rate = max(min(Total*w/(b.weight+share[event.Backends]), left), floor[f])
 	b.granted += rate
 	return rate, func() {
 		b.mu.Lock()

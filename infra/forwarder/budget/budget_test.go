@@ -12,8 +12,9 @@ func TestSumStaysWithinTotal(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var b Budget
 		type pass struct {
-			rate    float64
-			release func()
+			function event.Function
+			rate     float64
+			release  func()
 		}
 		var passes []pass
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
@@ -23,16 +24,17 @@ func TestSumStaysWithinTotal(t *testing.T) {
 				passes = append(passes[:i], passes[i+1:]...)
 				continue
 			}
-			rate, release := b.Take(rapid.SampledFrom(event.Functions).Draw(rt, "function"))
-			passes = append(passes, pass{rate, release})
+			f := rapid.SampledFrom(event.Functions).Draw(rt, "function")
+			rate, release := b.Take(f)
+			passes = append(passes, pass{f, rate, release})
 		}
 		sum, floors := 0.0, 0.0
 		for _, p := range passes {
-			if p.rate <= 0 || p.rate > Total {
+			if p.rate < floor[p.function] || p.rate > Total {
 				rt.Fatalf("granted %g", p.rate)
 			}
-			if p.rate == floor {
-				floors += floor
+			if p.rate == floor[p.function] {
+				floors += p.rate
 			}
 			sum += p.rate
 		}
