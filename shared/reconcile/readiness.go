@@ -235,13 +235,27 @@ func (p *pass) view(ctx context.Context, session *clb.Session, services []*model
 			v.listeners[verdict.ListenerName] = model.Listener{ID: key.Listener, Name: verdict.ListenerName}
 		}
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	looking, cancel := context.WithTimeout(ctx, confirming)
+	defer cancel()
+	g, gctx := errgroup.WithContext(looking)
 	var mu sync.Mutex
 	for lb, ips := range v.promising(pods) {
-		g.Go(func() error { return v.confirm(gctx, session, &mu, lb, at, ips) })
+		g.Go(func() error {
+			err := v.confirm(gctx, session, &mu, lb, at, ips)
+			if err != nil && ctx.Err() == nil && (looking.Err() != nil || fault.Is(err, fault.Throttled)) {
+				p.Log.Info("left for the next pass", "loadBalancer", lb, "error", err)
+				return nil // its pods are not confirmed, and so looked at again soon
+			}
+			return err
+		})
 	}
 	return v, g.Wait()
 }
+
+// confirming bounds how long a pass goes on reading targets before it decides with
+// what it has: with many CLBs and a small grant the pods of the first would wait for
+// the last. In which order CLBs get their turn is random, so each gets its own.
+const confirming = 5 * time.Second
 
 // worthNarrowing is how many times more listeners there must be than are asked about
 // for the answer of a whole CLB to cost more than to learn their ids first.
