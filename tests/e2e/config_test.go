@@ -191,6 +191,7 @@ func TestAutoServiceConfigIsCreatedAndOwned(t *testing.T) {
 	s.awaitSettings(lb.ID, "TCP", 80, edited)
 	s.change("web", ports(tcp(81, intstr.FromInt32(80))))
 	awaitEntries("TCP/81")
+	s.awaitListeners(lb.ID, "TCP/81")
 	s.settled()
 
 	s.deleteService("web")

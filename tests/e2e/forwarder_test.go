@@ -140,6 +140,7 @@ func TestFunctionsAwayLoseNothing(t *testing.T) {
 
 // "/healthz, /readyz, /metrics."
 func TestForwarderHealthReadinessAndMetrics(t *testing.T) {
+	t.Parallel()
 	s := newSpace(t)
 	s.service("web")
 	s.pods("a")

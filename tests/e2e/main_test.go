@@ -20,6 +20,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/scf"
 	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/shared/desired"
 )
 
 // parallel is how many tests run side by side: they mostly wait.
@@ -69,6 +70,10 @@ func run(m *testing.M) int {
 	}
 	fmt.Printf("the stack is up after %s; its log is %s\n", time.Since(began).Round(100*time.Millisecond), log.Name())
 	code := m.Run()
+	if left := shared.leftBehind(2 * time.Minute); code == 0 && len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "all namespaces were deleted, and there still are %q\n", left)
+		code = 1
+	}
 	if err := shared.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "closing the stack:", err)
 		code = max(code, 1)
@@ -77,6 +82,30 @@ func run(m *testing.M) int {
 		_ = os.Remove(log.Name())
 	}
 	return code
+}
+
+// leftBehind waits until what the functions made is gone, as every test's namespace is
+// being deleted, and lists what isn't: load balancers of theirs, and on other people's
+// their listeners.
+func (e *env) leftBehind(limit time.Duration) []string {
+	var left []string
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); <-time.After(200 * time.Millisecond) {
+		left = nil
+		for _, lb := range e.CLB.LoadBalancers() {
+			if lb.Tags[desired.TagCluster] == stack.ClusterID {
+				left = append(left, lb.ID)
+			}
+			for _, l := range lb.Listeners {
+				if _, ours := desired.OwnerOf(l.Name); ours {
+					left = append(left, lb.ID+" "+l.Name)
+				}
+			}
+		}
+		if len(left) == 0 {
+			break
+		}
+	}
+	return left
 }
 
 // latencies are short but not none: what overlaps on the real CLB overlaps here too.
