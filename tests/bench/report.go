@@ -159,14 +159,18 @@ func (r *report) conclude() {
 	}
 }
 
-// ratio is the median, over the rounds, of the time at one size over that at another.
+// ratio is the median, over the rounds, of the time at one size over that at another;
+// that of the medians where the sizes had different numbers of turns.
 func (r *report) ratio(kind string, size, to int) float64 {
 	a, b := r.Passes[kind][strconv.Itoa(size)], r.Passes[kind][strconv.Itoa(to)]
 	if a == nil || b == nil {
 		return 0
 	}
+	if len(a.RunsMillis) != len(b.RunsMillis) {
+		return a.Millis / b.Millis
+	}
 	var ratios []float64
-	for i := range min(len(a.RunsMillis), len(b.RunsMillis)) {
+	for i := range a.RunsMillis {
 		ratios = append(ratios, a.RunsMillis[i]/b.RunsMillis[i])
 	}
 	return median(ratios)

@@ -61,6 +61,16 @@ func TestDemands(t *testing.T) {
 			}
 		}},
 		"Outlier": {reason: "one slow run of three doesn't count", change: func(r *report) { r.Passes[bindSteady]["10000"].RunsMillis[1] *= 5 }},
+		"Turns": {reason: "one run between two counts against their middle", change: func(r *report) {
+			slowed := outcome{Nanos: int64(1500 * time.Millisecond), Passes: 1}
+			for range 4 {
+				r.add(openAll, 1_000, slowed)
+			}
+			for i := range r.Passes[openAll]["10000"].RunsMillis {
+				r.Passes[openAll]["10000"].RunsMillis[i] *= 1.4
+			}
+			r.Passes[openAll]["10000"].Millis *= 1.4
+		}},
 		"OnePod": {reason: "more than twice", unmet: []string{"readiness_one_pod among 10,000 pods, over among 100"}, change: func(r *report) {
 			for i := range r.Passes[openOne]["10000"].RunsMillis {
 				r.Passes[openOne]["10000"].RunsMillis[i] *= 2.1

@@ -47,7 +47,8 @@ type scene struct {
 	services  []event.Ref
 	listeners []model.Listener
 	pods      []pod
-	turn      int // picks pods to change
+	turn      int  // picks pods to change
+	opened    bool // gates were opened
 }
 
 // pod is one of a scene's, with where it is bound.
