@@ -22,10 +22,9 @@ var share = map[event.Function]float64{event.Frontend: 2, event.Backends: 4, eve
 
 // floor is the least a pass of a function can work with, whoever else is under way:
 // what it is granted at its start holds for all of it, a drain may wait for a backends
-// pass, and a readiness pass is for up
-// to thirty CLBs with two calls each where others have one. Floors may exceed the
-// total when very many are under way; their functions then wait for one another at
-// the API's own limit.
+// pass, and a readiness pass is for up to thirty CLBs with two calls each where others
+// have one. Floors may exceed the total when very many are under way; their functions
+// then wait for one another at the API's own limit.
 var floor = map[event.Function]float64{event.Frontend: 0.5, event.Backends: 2, event.Readiness: 2}
 
 // Budget keeps the account. The zero value is ready.
