@@ -155,7 +155,7 @@ func TestLoadBalancerIsCreatedOnceWhateverDies(t *testing.T) {
 }
 
 // "loadbalance-id is output only": lost or changed by a user, it is found again by the
-// tags, and nobody's else CLB is touched.
+// tags, and nobody else's CLB is touched.
 func TestLoadBalancerIDIsOutputOnly(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
