@@ -31,6 +31,10 @@ func (c *Client) Service(ctx context.Context, ref model.Ref) (model.Service, err
 	return ServiceFrom(&svc), nil
 }
 
+// Cached as the resourceVersion of a list stands for whatever the server has at hand:
+// cheap, and maybe a little old.
+const Cached = "0"
+
 // Services lists the Services of a namespace ("" for all) that are of type
 // LoadBalancer or carry our finalizer, at least as new as resourceVersion.
 func (c *Client) Services(ctx context.Context, namespace, resourceVersion string) ([]model.Service, error) {

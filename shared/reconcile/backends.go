@@ -71,6 +71,9 @@ type scene struct {
 	observed []model.Target
 	// only limits the pass to these pods by UID, nil for all.
 	only map[string]bool
+	// others are Services that the event names and that were not read, as they select
+	// none of these pods, by UID.
+	others map[string]event.Ref
 }
 
 // scene reads Kubernetes and the CLB side by side.
@@ -87,33 +90,100 @@ func (p *pass) scene(ctx context.Context, session *clb.Session, lb string) (*sce
 		return nil, err
 	}
 	var ids []string
+	for _, l := range listeners {
+		if o, ours := desired.OwnerOf(l.Name); ours && o.Cluster == p.Policy.Cluster && (s.reads(o.UID) || s.others[o.UID] != event.Ref{}) {
+			ids = append(ids, l.ID)
+		}
+	}
+	var err error
+	if s.observed, err = session.Targets(ctx, lb, ids, clb.TargetFilter{IPs: s.addresses()}); err != nil {
+		return nil, err
+	}
+	if err := s.readHolders(ctx, listeners); err != nil {
+		return nil, err
+	}
 	for _, svc := range s.services {
 		for _, sp := range svc.Ports {
 			name := desired.ListenerName(p.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)
 			for _, l := range listeners {
 				if l.Name == name {
 					s.places[name] = model.Place{Listener: l.ID}
-					ids = append(ids, l.ID)
 				}
 			}
 		}
 	}
-	var err error
-	s.observed, err = session.Targets(ctx, lb, ids, clb.TargetFilter{IPs: s.addresses()})
-	return s, err
+	return s, nil
 }
 
-func (s *scene) readKubernetes(ctx context.Context) error {
-	found, err := s.pass.services(ctx, s.req.Sync.Services)
-	if err != nil {
-		return err
+// reads tells whether the Service with that UID is one of the pass.
+func (s *scene) reads(uid string) bool {
+	return slices.ContainsFunc(s.services, func(svc *model.Service) bool { return svc.UID == uid })
+}
+
+// readHolders reads the Services that select none of the pods but hold a target at
+// one of their addresses: that is to go.
+func (s *scene) readHolders(ctx context.Context, listeners []model.Listener) error {
+	var refs []event.Ref
+	for _, l := range listeners {
+		o, ours := desired.OwnerOf(l.Name)
+		ref, unread := s.others[o.UID]
+		if ours && unread && slices.ContainsFunc(s.observed, func(t model.Target) bool { return t.Listener == l.ID }) {
+			refs = append(refs, ref)
+		}
 	}
+	return s.read(ctx, refs)
+}
+
+// read adds those of the named Services that are ours and use this CLB.
+func (s *scene) read(ctx context.Context, refs []event.Ref) error {
+	found, err := s.pass.services(ctx, refs)
 	for _, svc := range s.claimed(found) {
 		if desired.LoadBalancerOf(svc) == s.lb {
 			s.services = append(s.services, svc)
 		}
 	}
+	return err
+}
+
+// selecting narrows the named Services, where they are many, to those that select one
+// of the pods; the others are noted. Which they are may be told by a cache that is a
+// little old: what changed since has a pass over everything coming.
+func (s *scene) selecting(ctx context.Context, refs []event.Ref) ([]event.Ref, error) {
+	if len(refs) < fewer {
+		return refs, nil
+	}
+	s.others = map[string]event.Ref{}
+	var out []event.Ref
+	done := map[string]bool{}
+	for _, r := range refs {
+		if done[r.Namespace] {
+			continue
+		}
+		done[r.Namespace] = true
+		list, err := s.Kube.Services(ctx, r.Namespace, kube.Cached)
+		if err != nil {
+			return nil, err
+		}
+		for _, svc := range list {
+			ref := event.Ref{Namespace: svc.Namespace, Name: svc.Name}
+			switch {
+			case !slices.Contains(refs, ref):
+			case slices.ContainsFunc(s.pods, func(pod *model.Pod) bool { return svc.Selects(pod.Namespace, pod.Labels) }):
+				out = append(out, ref)
+			default:
+				s.others[svc.UID] = ref
+			}
+		}
+	}
+	return out, nil
+}
+
+func (s *scene) readKubernetes(ctx context.Context) (err error) {
+	refs := s.req.Sync.Services
 	if s.req.Sync.All || len(s.req.Sync.Pods) == 0 {
+		if err := s.read(ctx, refs); err != nil {
+			return err
+		}
 		s.pods, err = s.selectedPods(ctx, s.services)
 		return err
 	}
@@ -127,7 +197,10 @@ func (s *scene) readKubernetes(ctx context.Context) error {
 	for _, pod := range s.pods {
 		s.only[pod.UID] = true // the name may belong to a successor by now
 	}
-	return nil
+	if refs, err = s.selecting(ctx, refs); err != nil {
+		return err
+	}
+	return s.read(ctx, refs)
 }
 
 // addresses are the IPs that the pass is about, nil for all. A pod that is gone is

@@ -160,6 +160,11 @@ func (p *pass) warnService(ctx context.Context, svc *model.Service, reason, mess
 	p.note(ctx, kube.Note{Kind: "Service", Ref: svc.Ref(), UID: svc.UID, Warning: true, Reason: reason, Message: message})
 }
 
+// fewer Services than this are read one by one: that costs less than a list of a
+// namespace, which may wait for a tenth of a second until the server's cache knows
+// that it is as new as what was last written.
+const fewer = 5
+
 // services reads the named Services, oldest first; those that are gone are left
 // out. Many of one namespace are listed.
 func (p *pass) services(ctx context.Context, refs []event.Ref) ([]*model.Service, error) {
@@ -178,9 +183,8 @@ func (p *pass) services(ctx context.Context, refs []event.Ref) ([]*model.Service
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	const fewer = 4 // single reads cost less than a list of a namespace
 	for namespace, names := range byNamespace {
-		if len(names) > fewer {
+		if len(names) >= fewer {
 			g.Go(func() error {
 				list, err := p.Kube.Services(ctx, namespace, "")
 				for _, s := range list {
