@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -162,6 +163,14 @@ func (s *scene) measure(kind string, o order, what string, writes int) error {
 	return nil
 }
 
+// saySoFar tells the medians of a kind of pass that runs too often to tell each.
+func (b *bench) saySoFar(kind string) {
+	for _, s := range b.scenes {
+		f := b.report.Passes[kind][strconv.Itoa(s.size)]
+		b.say("%s: %d pods in %.0f ms, the median of %d", kind, s.size, f.Millis, len(f.runs))
+	}
+}
+
 // each gives every scene its turn.
 func (b *bench) each(do func(*scene) error) error {
 	for _, s := range b.scenes {
@@ -202,6 +211,7 @@ func (b *bench) measureBackends(ctx context.Context) error {
 				return err
 			}
 		}
+		b.saySoFar(bindOne)
 	}
 	return nil
 }
@@ -252,6 +262,7 @@ func (b *bench) measureReadiness(ctx context.Context) error {
 				return err
 			}
 		}
+		b.saySoFar(openOne)
 	}
 	return b.checkGates(ctx)
 }
