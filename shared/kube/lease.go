@@ -18,6 +18,9 @@ import (
 const (
 	LeaseDuration = 10 * time.Second
 	leaseSlack    = time.Second
+	// comeAgain is when to ask again for a Lease that somebody holds: a pass lasts
+	// about two seconds, and most are shorter.
+	comeAgain = 300 * time.Millisecond
 )
 
 // Lease is a held coordination.k8s.io Lease: whoever holds it may write to the CLB
@@ -56,7 +59,7 @@ func (c *Client) Acquire(ctx context.Context, namespace, name, holder string, en
 		return nil, err
 	}
 	if by, left := heldBy(&l.object, now); by != "" && by != holder && left > 0 && !slices.Contains(ended, by) {
-		return nil, &fault.Error{Kind: fault.Conflict, Op: op, RetryAfter: min(left, time.Second), Err: fmt.Errorf("attempt %s holds it for another %s", by, left.Round(100*time.Millisecond))}
+		return nil, &fault.Error{Kind: fault.Conflict, Op: op, RetryAfter: min(left, comeAgain), Err: fmt.Errorf("attempt %s holds it for another %s", by, left.Round(100*time.Millisecond))}
 	}
 	return l, l.write(ctx, op, holder, asked)
 }
