@@ -262,10 +262,11 @@ func TestGrant(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := (&Client{}).Session(tc.grant, nil)
-			if got := float64(s.limiter("A").Limit()); got != tc.want {
+			first := s.limiter("A")
+			if got := float64(first.Limit()); got != tc.want {
 				t.Errorf("%s: want %g calls a second, got %g", tc.reason, tc.want, got)
 			}
-			if s.limiter("A") != s.limiter("A") {
+			if again := s.limiter("A"); again != first {
 				t.Error("an action has one limiter")
 			}
 		})

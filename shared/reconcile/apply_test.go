@@ -306,9 +306,9 @@ func TestSeparable(t *testing.T) {
 func TestByListener(t *testing.T) {
 	b := &bench{t: t}
 	got := byListener([]model.Target{b.target("l2", 1, 0), b.target("l1", 2, 0), b.target("l2", 3, 0)})
-	want := [][]model.Target{{b.target("l1", 2, 0)}, {b.target("l2", 1, 0), b.target("l2", 3, 0)}}
+	want := [][]model.Target{{b.target("l2", 1, 0), b.target("l2", 3, 0)}, {b.target("l1", 2, 0)}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("in order of listeners, each in its own order: -want +got:\n%s", diff)
+		t.Errorf("the first target's listener first, each in its own order: -want +got:\n%s", diff)
 	}
 }
 

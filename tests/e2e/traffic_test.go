@@ -130,7 +130,7 @@ func TestRollingUpdateIsPacedByHealth(t *testing.T) {
 		},
 	}
 	deployments := s.client.AppsV1().Deployments(s.name)
-	deployment, err := deployments.Create(t.Context(), deployment, metav1.CreateOptions{})
+	_, err := deployments.Create(t.Context(), deployment, metav1.CreateOptions{})
 	s.must(err)
 	rolledOut := func() (bool, string) {
 		d, err := deployments.Get(t.Context(), "web", metav1.GetOptions{})
