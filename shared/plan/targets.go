@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -92,15 +93,17 @@ func (t Targets) Plan() TargetPlan {
 		places[p], rank[p] = true, i
 	}
 	wanted := keep(t.Wanted, func(w model.Wanted) bool { return places[w.Place] && (t.Only == nil || t.Only[w.Tag]) })
-	wantedKeys := map[model.Key]bool{}
-	for _, w := range wanted {
-		wantedKeys[w.Key()] = true
+	wantedKeys := map[model.Key]bool{} // asked for only where the pass is about some pods
+	if t.Only != nil {
+		for _, w := range wanted {
+			wantedKeys[w.Key()] = true
+		}
 	}
 	observed := keep(t.Observed, func(o model.Target) bool {
 		return places[o.Place] && (t.Only == nil || t.Only[o.Tag] || wantedKeys[o.Key()])
 	})
-	slices.SortFunc(wanted, func(a, b model.Wanted) int { return a.Key().Compare(b.Key()) })
-	slices.SortFunc(observed, func(a, b model.Target) int { return a.Key().Compare(b.Key()) })
+	wanted = sortByKey(wanted, model.Wanted.Key)
+	observed = sortByKey(observed, model.Target.Key)
 
 	both, missing, gone := match(wanted, observed, func(w model.Wanted) model.Key { return w.Key() }, func(o model.Target) model.Key { return o.Key() })
 
@@ -127,14 +130,9 @@ func (t Targets) Plan() TargetPlan {
 			strangers = append(strangers, p)
 		}
 	}
-	// What serves no more once this plan is done, for counting who is left: pods
-	// that are gone count as little as strangers do.
 	going := map[model.Key]bool{}
-	for _, o := range gone {
-		going[o.Key()] = true
-	}
-	for _, p := range both {
-		going[p.Have.Key()] = p.Want.Weight == 0
+	if len(strangers) > 0 {
+		going = goingBy(gone, both)
 	}
 	for _, p := range strangers {
 		if t.Alive == nil {
@@ -177,6 +175,36 @@ func (t Targets) Plan() TargetPlan {
 		}
 	}
 	out.Doubts = doubts
+	return out
+}
+
+// goingBy are the targets that serve no more once a plan is done, for counting who
+// is left: pods that are gone count as little as strangers do.
+func goingBy(gone []model.Target, both []pair[model.Wanted, model.Target]) map[model.Key]bool {
+	going := map[model.Key]bool{}
+	for _, o := range gone {
+		going[o.Key()] = true
+	}
+	for _, p := range both {
+		going[p.Have.Key()] = p.Want.Weight == 0
+	}
+	return going
+}
+
+// sortByKey sorts place by place: a CLB has few places with bounded targets each, so
+// this grows with the targets and hardly faster.
+func sortByKey[T any](items []T, key func(T) model.Key) []T {
+	byPlace := map[model.Place][]T{}
+	for _, item := range items {
+		at := key(item).Place
+		byPlace[at] = append(byPlace[at], item)
+	}
+	out := make([]T, 0, len(items))
+	for _, at := range slices.SortedFunc(maps.Keys(byPlace), model.Place.Compare) {
+		group := byPlace[at]
+		slices.SortStableFunc(group, func(a, b T) int { return key(a).Compare(key(b)) })
+		out = append(out, group...)
+	}
 	return out
 }
 
