@@ -60,12 +60,8 @@ func (s *Session) CreateLoadBalancer(ctx context.Context, spec LoadBalancerSpec)
 		}
 		return nil
 	}
-	res, err := call(ctx, s, operation{Action: "CreateLoadBalancer", Op: "creating a load balancer", Write: true}, check, req, func(ctx context.Context, r *sdk.CreateLoadBalancerRequest) (*sdk.CreateLoadBalancerResponseParams, *string, error) {
-		out, err := s.api.CreateLoadBalancerWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	res, err := call(ctx, s, operation{Action: "CreateLoadBalancer", Op: "creating a load balancer", Write: true}, check, req, s.api.CreateLoadBalancerWithContext, func(r *sdk.CreateLoadBalancerResponse) (*sdk.CreateLoadBalancerResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if err != nil {
 		return "", err
@@ -80,12 +76,8 @@ func (s *Session) CreateLoadBalancer(ctx context.Context, spec LoadBalancerSpec)
 func (s *Session) DeleteLoadBalancer(ctx context.Context, id string) error {
 	req := sdk.NewDeleteLoadBalancerRequest()
 	req.LoadBalancerIds = []*string{&id}
-	_, err := call(ctx, s, operation{Action: "DeleteLoadBalancer", Op: "deleting load balancer " + id, Write: true, Task: true}, nil, req, func(ctx context.Context, r *sdk.DeleteLoadBalancerRequest) (*sdk.DeleteLoadBalancerResponseParams, *string, error) {
-		out, err := s.api.DeleteLoadBalancerWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	_, err := call(ctx, s, operation{Action: "DeleteLoadBalancer", Op: "deleting load balancer " + id, Write: true, Task: true}, nil, req, s.api.DeleteLoadBalancerWithContext, func(r *sdk.DeleteLoadBalancerResponse) (*sdk.DeleteLoadBalancerResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if fault.Is(err, fault.NotFound) {
 		return nil
@@ -107,12 +99,8 @@ func (s *Session) CreateListeners(ctx context.Context, lb string, wanted []model
 	req.SessionExpireTime = int64s(set.SessionExpire)
 	req.Scheduler = set.Scheduler
 	check := func() error { return limit("Ports", len(wanted), maxPorts) }
-	res, err := call(ctx, s, operation{Action: "CreateListener", Op: "creating listeners on " + lb, Write: true, Task: true}, check, req, func(ctx context.Context, r *sdk.CreateListenerRequest) (*sdk.CreateListenerResponseParams, *string, error) {
-		out, err := s.api.CreateListenerWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	res, err := call(ctx, s, operation{Action: "CreateListener", Op: "creating listeners on " + lb, Write: true, Task: true}, check, req, s.api.CreateListenerWithContext, func(r *sdk.CreateListenerResponse) (*sdk.CreateListenerResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if err != nil {
 		return nil, err
@@ -153,12 +141,8 @@ func (s *Session) ModifyListener(ctx context.Context, lb string, have, want mode
 	if want.Scheduler != have.Scheduler {
 		req.Scheduler = &want.Scheduler
 	}
-	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, func(ctx context.Context, r *sdk.ModifyListenerRequest) (*sdk.ModifyListenerResponseParams, *string, error) {
-		out, err := s.api.ModifyListenerWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, s.api.ModifyListenerWithContext, func(r *sdk.ModifyListenerResponse) (*sdk.ModifyListenerResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	return err
 }
@@ -170,12 +154,8 @@ func (s *Session) DeleteListeners(ctx context.Context, lb string, ids []string) 
 		req := sdk.NewDeleteLoadBalancerListenersRequest()
 		req.LoadBalancerId, req.ListenerIds = &lb, pointers(chunk)
 		check := func() error { return limit("ListenerIds", len(req.ListenerIds), maxDeleteListeners) }
-		_, err := call(ctx, s, operation{Action: "DeleteLoadBalancerListeners", Op: "deleting listeners of " + lb, Write: true, Task: true}, check, req, func(ctx context.Context, r *sdk.DeleteLoadBalancerListenersRequest) (*sdk.DeleteLoadBalancerListenersResponseParams, *string, error) {
-			out, err := s.api.DeleteLoadBalancerListenersWithContext(ctx, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			return out.Response, out.Response.RequestId, nil
+		_, err := call(ctx, s, operation{Action: "DeleteLoadBalancerListeners", Op: "deleting listeners of " + lb, Write: true, Task: true}, check, req, s.api.DeleteLoadBalancerListenersWithContext, func(r *sdk.DeleteLoadBalancerListenersResponse) (*sdk.DeleteLoadBalancerListenersResponseParams, *string) {
+			return r.Response, r.Response.RequestId
 		})
 		if err != nil {
 			return err
@@ -214,12 +194,8 @@ func (s *Session) Bind(ctx context.Context, lb string, targets []model.Target) e
 	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, true)
 	check := func() error { return limit("Targets", len(targets), MaxBatch) }
 	op := operation{Action: "BatchRegisterTargets", Op: "binding targets on " + lb, Write: true}
-	res, err := call(ctx, s, op, check, req, func(ctx context.Context, r *sdk.BatchRegisterTargetsRequest) (*sdk.BatchRegisterTargetsResponseParams, *string, error) {
-		out, err := s.api.BatchRegisterTargetsWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	res, err := call(ctx, s, op, check, req, s.api.BatchRegisterTargetsWithContext, func(r *sdk.BatchRegisterTargetsResponse) (*sdk.BatchRegisterTargetsResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if err != nil {
 		return err
@@ -237,12 +213,8 @@ func (s *Session) Unbind(ctx context.Context, lb string, targets []model.Target)
 	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, false)
 	check := func() error { return limit("Targets", len(targets), MaxBatch) }
 	op := operation{Action: "BatchDeregisterTargets", Op: "unbinding targets on " + lb, Write: true}
-	res, err := call(ctx, s, op, check, req, func(ctx context.Context, r *sdk.BatchDeregisterTargetsRequest) (*sdk.BatchDeregisterTargetsResponseParams, *string, error) {
-		out, err := s.api.BatchDeregisterTargetsWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	res, err := call(ctx, s, op, check, req, s.api.BatchDeregisterTargetsWithContext, func(r *sdk.BatchDeregisterTargetsResponse) (*sdk.BatchDeregisterTargetsResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if err != nil {
 		return err
@@ -306,12 +278,8 @@ func (s *Session) SetWeights(ctx context.Context, lb string, targets []model.Tar
 		req := sdk.NewBatchModifyTargetWeightRequest()
 		req.LoadBalancerId, req.ModifyList = &lb, chunk
 		check := func() error { return limit("targets", len(targets), MaxBatch) }
-		_, err := call(ctx, s, operation{Action: "BatchModifyTargetWeight", Op: "setting weights on " + lb, Write: true, Task: true}, check, req, func(ctx context.Context, r *sdk.BatchModifyTargetWeightRequest) (*sdk.BatchModifyTargetWeightResponseParams, *string, error) {
-			out, err := s.api.BatchModifyTargetWeightWithContext(ctx, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			return out.Response, out.Response.RequestId, nil
+		_, err := call(ctx, s, operation{Action: "BatchModifyTargetWeight", Op: "setting weights on " + lb, Write: true, Task: true}, check, req, s.api.BatchModifyTargetWeightWithContext, func(r *sdk.BatchModifyTargetWeightResponse) (*sdk.BatchModifyTargetWeightResponseParams, *string) {
+			return r.Response, r.Response.RequestId
 		})
 		if err != nil {
 			return err
@@ -331,12 +299,8 @@ func (s *Session) SetTags(ctx context.Context, lb string, targets []model.Target
 		req := sdk.NewBatchModifyTargetTagRequest()
 		req.LoadBalancerId, req.ModifyList = &lb, chunk
 		check := func() error { return limit("targets", len(targets), MaxBatch) }
-		_, err := call(ctx, s, operation{Action: "BatchModifyTargetTag", Op: "tagging targets on " + lb, Write: true}, check, req, func(ctx context.Context, r *sdk.BatchModifyTargetTagRequest) (*sdk.BatchModifyTargetTagResponseParams, *string, error) {
-			out, err := s.api.BatchModifyTargetTagWithContext(ctx, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			return out.Response, out.Response.RequestId, nil
+		_, err := call(ctx, s, operation{Action: "BatchModifyTargetTag", Op: "tagging targets on " + lb, Write: true}, check, req, s.api.BatchModifyTargetTagWithContext, func(r *sdk.BatchModifyTargetTagResponse) (*sdk.BatchModifyTargetTagResponseParams, *string) {
+			return r.Response, r.Response.RequestId
 		})
 		if err != nil {
 			return err

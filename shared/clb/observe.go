@@ -64,12 +64,8 @@ func (s *Session) LoadBalancersTagged(ctx context.Context, tags map[string]strin
 }
 
 func (s *Session) describeLoadBalancers(ctx context.Context, req *sdk.DescribeLoadBalancersRequest) ([]model.LoadBalancer, error) {
-	res, err := call(ctx, s, operation{Action: "DescribeLoadBalancers", Op: "reading load balancers"}, nil, req, func(ctx context.Context, r *sdk.DescribeLoadBalancersRequest) (*sdk.DescribeLoadBalancersResponseParams, *string, error) {
-		out, err := s.api.DescribeLoadBalancersWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	res, err := call(ctx, s, operation{Action: "DescribeLoadBalancers", Op: "reading load balancers"}, nil, req, s.api.DescribeLoadBalancersWithContext, func(r *sdk.DescribeLoadBalancersResponse) (*sdk.DescribeLoadBalancersResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if err != nil {
 		return nil, err
@@ -105,12 +101,8 @@ func (s *Session) describeLoadBalancers(ctx context.Context, req *sdk.DescribeLo
 func (s *Session) Listeners(ctx context.Context, lb string) ([]model.Listener, error) {
 	req := sdk.NewDescribeListenersRequest()
 	req.LoadBalancerId = &lb
-	res, err := call(ctx, s, operation{Action: "DescribeListeners", Op: "reading listeners of " + lb}, nil, req, func(ctx context.Context, r *sdk.DescribeListenersRequest) (*sdk.DescribeListenersResponseParams, *string, error) {
-		out, err := s.api.DescribeListenersWithContext(ctx, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Response, out.Response.RequestId, nil
+	res, err := call(ctx, s, operation{Action: "DescribeListeners", Op: "reading listeners of " + lb}, nil, req, s.api.DescribeListenersWithContext, func(r *sdk.DescribeListenersResponse) (*sdk.DescribeListenersResponseParams, *string) {
+		return r.Response, r.Response.RequestId
 	})
 	if err != nil {
 		return nil, err
@@ -179,12 +171,8 @@ func (s *Session) Targets(ctx context.Context, lb string, listeners []string, fi
 	for _, chunk := range chunks {
 		req := sdk.NewDescribeTargetsRequest()
 		req.LoadBalancerId, req.ListenerIds, req.Filters = &lb, pointers(chunk), filters
-		res, err := call(ctx, s, operation{Action: "DescribeTargets", Op: "reading targets of " + lb}, nil, req, func(ctx context.Context, r *sdk.DescribeTargetsRequest) (*sdk.DescribeTargetsResponseParams, *string, error) {
-			out, err := s.api.DescribeTargetsWithContext(ctx, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			return out.Response, out.Response.RequestId, nil
+		res, err := call(ctx, s, operation{Action: "DescribeTargets", Op: "reading targets of " + lb}, nil, req, s.api.DescribeTargetsWithContext, func(r *sdk.DescribeTargetsResponse) (*sdk.DescribeTargetsResponseParams, *string) {
+			return r.Response, r.Response.RequestId
 		})
 		if err != nil {
 			return nil, err
@@ -263,12 +251,8 @@ func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[mode
 	for chunk := range slices.Chunk(lbs, maxHealthCLBs) {
 		req := sdk.NewDescribeTargetHealthRequest()
 		req.LoadBalancerIds, req.ListenerIds = pointers(chunk), pointers(listeners)
-		res, err := call(ctx, s, operation{Action: "DescribeTargetHealth", Op: "reading target health"}, nil, req, func(ctx context.Context, r *sdk.DescribeTargetHealthRequest) (*sdk.DescribeTargetHealthResponseParams, *string, error) {
-			out, err := s.api.DescribeTargetHealthWithContext(ctx, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			return out.Response, out.Response.RequestId, nil
+		res, err := call(ctx, s, operation{Action: "DescribeTargetHealth", Op: "reading target health"}, nil, req, s.api.DescribeTargetHealthWithContext, func(r *sdk.DescribeTargetHealthResponse) (*sdk.DescribeTargetHealthResponseParams, *string) {
+			return r.Response, r.Response.RequestId
 		})
 		if err != nil {
 			return nil, err

@@ -24,13 +24,13 @@ type operation struct {
 	Task bool
 }
 
-// call sends one request through the stack. send makes the SDK call and returns
-// the answer with its RequestId.
+// call sends one request through the stack. send is the SDK's method, read takes
+// what matters out of its answer: the body, and the RequestId.
 //
 //	Initialize  trace, then (for tasks) wait for the task, limits checked
 //	Finalize    retry, rate, fence
 //	Deserialize classification
-func call[Q, R any](ctx context.Context, s *Session, op operation, check func() error, req Q, send func(context.Context, Q) (R, *string, error)) (R, error) {
+func call[Q, A, R any](ctx context.Context, s *Session, op operation, check func() error, req Q, send func(context.Context, Q) (A, error), read func(A) (R, *string)) (R, error) {
 	var zero R
 	stack := middleware.NewStack(op.Action, func() any { return nil })
 	for _, err := range []error{
@@ -55,11 +55,15 @@ func call[Q, R any](ctx context.Context, s *Session, op operation, check func() 
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		s.count(op.Action)
-		res, id, err := send(ctx, req)
+		answer, err := send(ctx, req)
+		if err != nil {
+			return nil, meta, err
+		}
+		body, id := read(answer)
 		if id != nil {
 			meta.Set(requestIDKey{}, *id)
 		}
-		return res, meta, err
+		return body, meta, nil
 	}), stack)
 	out, _, err := handler.Handle(ctx, req)
 	if err != nil {
@@ -138,12 +142,8 @@ func (s *Session) await(ctx context.Context, op operation, taskID string, delay 
 		}
 		req := sdk.NewDescribeTaskStatusRequest()
 		req.TaskId = &taskID
-		res, err := call(ctx, s, operation{Action: "DescribeTaskStatus", Op: "asking for a task"}, nil, req, func(ctx context.Context, r *sdk.DescribeTaskStatusRequest) (*sdk.DescribeTaskStatusResponseParams, *string, error) {
-			out, err := s.api.DescribeTaskStatusWithContext(ctx, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			return out.Response, out.Response.RequestId, nil
+		res, err := call(ctx, s, operation{Action: "DescribeTaskStatus", Op: "asking for a task"}, nil, req, s.api.DescribeTaskStatusWithContext, func(r *sdk.DescribeTaskStatusResponse) (*sdk.DescribeTaskStatusResponseParams, *string) {
+			return r.Response, r.Response.RequestId
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", op.Op, err)
