@@ -141,7 +141,7 @@ func (p *pass) decide(ctx context.Context, session *clb.Session, services []*mod
 		})
 		g.Go(func() error {
 			// Thousands of gates may take longer than the function has.
-			late := d.Write && p.late(gctx)
+			late := d.Write && p.late(gctx, patchReserve)
 			var err error
 			if !late {
 				err = p.write(gctx, pod, d)

@@ -44,6 +44,9 @@ const (
 	// reserve is how much of the function's own time limit a pass leaves unused:
 	// enough to finish a write and answer.
 	reserve = 10 * time.Second
+	// patchReserve is the same for a pass that only writes conditions: such a write
+	// is over in milliseconds, and every hand-over reads all pods anew.
+	patchReserve = 3 * time.Second
 	// verifyAfter is when a pass that wrote looks again whether it took.
 	verifyAfter = 3 * time.Second
 	// parkedAfter is when what the CLB refused is tried again.
@@ -108,11 +111,11 @@ func (p *pass) spent(ctx context.Context) bool {
 	if p.writing.IsZero() {
 		p.writing = p.Now()
 	}
-	return p.late(ctx) || p.Now().Sub(p.writing) >= handOver
+	return p.late(ctx, reserve) || p.Now().Sub(p.writing) >= handOver
 }
 
 // late tells whether the function's own time is nearly over.
-func (p *pass) late(ctx context.Context) bool {
+func (p *pass) late(ctx context.Context, reserve time.Duration) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && deadline.Sub(p.Now()) < reserve
 }
