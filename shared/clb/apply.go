@@ -200,10 +200,7 @@ func (s *Session) Bind(ctx context.Context, lb string, targets []model.Target) e
 	if err != nil {
 		return err
 	}
-	if err := partial(res.FailListenerIdSet, res.Message); err != nil {
-		return err
-	}
-	return s.follow(ctx, op, value(res.RequestId), targets)
+	return s.outcome(ctx, op, res.FailListenerIdSet, res.Message, value(res.RequestId), targets)
 }
 
 // Unbind deregisters up to MaxBatch targets. A *Partial error names the listeners
@@ -219,10 +216,15 @@ func (s *Session) Unbind(ctx context.Context, lb string, targets []model.Target)
 	if err != nil {
 		return err
 	}
-	if err := partial(res.FailListenerIdSet, res.Message); err != nil {
+	return s.outcome(ctx, op, res.FailListenerIdSet, res.Message, value(res.RequestId), targets)
+}
+
+// outcome is what came of an answered batch: what it refused, else what its task did.
+func (s *Session) outcome(ctx context.Context, op operation, failed []*string, message *string, taskID string, targets []model.Target) error {
+	if err := partial(failed, message); err != nil {
 		return err
 	}
-	return s.follow(ctx, op, value(res.RequestId), targets)
+	return s.follow(ctx, op, taskID, targets)
 }
 
 // follow waits for the task that a batch may have started. Vendor code takes both
