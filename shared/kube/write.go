@@ -33,7 +33,12 @@ func (c *Client) PatchCondition(ctx context.Context, p *model.Pod, cond model.Co
 	if cond.Status {
 		status = corev1.ConditionTrue
 	}
+	// Our clock may be behind the kubelet's; a condition older than the sandbox it
+	// speaks of would be decided once more.
 	since := metav1.NewTime(now)
+	if now.Before(p.SandboxSince) {
+		since = metav1.NewTime(p.SandboxSince)
+	}
 	if !anew && p.Gate != nil && p.Gate.Status == cond.Status && !p.Gate.Since.IsZero() {
 		since = metav1.NewTime(p.Gate.Since) // only a change of status is a transition
 	}

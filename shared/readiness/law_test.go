@@ -133,15 +133,17 @@ func decisionLaws(t *rapid.T) {
 	checkTime(t, o, d)
 }
 
-// checkWrite: written once, it is not written again.
+// checkWrite: what differs is written, and so is what was true of another sandbox;
+// written once, it is not written again.
 func checkWrite(t *rapid.T, o Observation, d Decision) {
 	g := o.Pod.Gate
 	differs := g == nil || g.Status != d.Status || g.Reason != d.Reason || g.Message != d.Message
-	if d.Write != differs {
+	anew := g != nil && g.Status && d.Status && o.Pod.SandboxSince.After(g.Since)
+	if d.Write != (differs || anew) || d.Anew != anew {
 		t.Fatalf("write is %t of %+v over %+v", d.Write, d, g)
 	}
 	p := *o.Pod
-	p.Gate = &model.Condition{Status: d.Status, Reason: d.Reason, Message: d.Message, Since: o.Now}
+	p.Gate = &model.Condition{Status: d.Status, Reason: d.Reason, Message: d.Message, Since: later(o.Now, p.SandboxSince)}
 	o.Pod = &p
 	if again := Decide(o); again.Write || again.Status != d.Status {
 		t.Fatalf("deciding again: %+v after %+v", again, d)
