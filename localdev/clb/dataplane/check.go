@@ -11,7 +11,7 @@ import (
 type Check struct {
 	// On is the health switch; without it targets are Closed.
 	On bool
-	// Kind is TCP, HTTP, CUSTOM or PING.
+	// Kind is TCP, HTTP, CUSTOM or PING, and for rules of layer 7 HTTPS or GRPC too.
 	Kind string
 	// Interval is from the start of one check to the start of the next; Timeout must be
 	// less.
@@ -25,6 +25,10 @@ type Check struct {
 	// an HTTP check; Codes is the bitmask of healthy answers, 1 for 1xx to 16 for 5xx.
 	Method, Path, Domain, Version string
 	Codes                         int
+
+	// ExtendedCode is the gRPC status codes of healthy answers to a GRPC check: numbers,
+	// ranges ("0-99") and lists of them by comma; "12" if empty (CLB API, HealthCheck).
+	ExtendedCode string
 
 	// Send and Receive are the payloads of a CUSTOM check.
 	Send, Receive string

@@ -49,6 +49,10 @@ type Listener struct {
 
 	Check   Check
 	Targets []Target
+
+	// HTTP makes it a listener of layer 7, on network "tcp"; nil is layer 4. Scheduler,
+	// Sticky, Check and Targets are then the rules' and not used here.
+	HTTP *HTTP
 }
 
 // Target is one binding.
