@@ -35,7 +35,7 @@ func newDoor(passes *int) *Door {
 func request(t *testing.T, change func(*event.Request)) []byte {
 	t.Helper()
 	r := event.Request{ID: "1", Function: event.Frontend, Source: event.Source("cls-a"), Partition: "lb-1",
-		Sync: event.Sync{Cluster: "cls-a", Attempt: "a-1", Services: []event.Ref{{Namespace: "default", Name: "web"}}}}
+		Sync: event.Sync{Cluster: "cls-a", Attempt: "a-1", Objects: []event.Ref{{Namespace: "default", Name: "web"}}}}
 	if change != nil {
 		change(&r)
 	}

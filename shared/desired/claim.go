@@ -12,7 +12,7 @@ import (
 )
 
 // Annotations we read on Services; the names are TKE's (457/51258) unless they
-// begin with clb-direct.io.
+// begin with clb-direct.io, which stand for both kinds.
 const (
 	DirectAccess      = "service.cloud.tencent.com/direct-access"
 	ExistingLB        = "service.kubernetes.io/tke-existed-lbid"
@@ -44,6 +44,35 @@ const (
 	// Class is the loadBalancerClass that makes a Service ours under CLAIM=class.
 	Class = "clb-direct.io/clb"
 )
+
+// Keys are the names by which an object of some kind says what it wants and is told
+// what it has: the same things under TKE's different names.
+type Keys struct {
+	// Annotations.
+	DirectAccess, ExistingLB, InternalSubnet, Config, ConfigAuto, LoadBalancerID, ClientToken, CustomWeight string
+	// Finalizer keeps an object until what it holds on the CLB is released.
+	Finalizer string
+	// AutoSuffix ends the name of the TkeServiceConfig that ConfigAuto makes.
+	AutoSuffix string
+	// TKE's codes of what is refused: the existing CLB isn't there, is another's, is
+	// another cluster's; the listener or rule is another's; the TkeServiceConfig isn't
+	// there; direct access is neither true nor false.
+	NoLoadBalancer, NotOurs, OtherCluster, Conflict, NoConfig, NotBool string
+}
+
+// KeysOf gives the names of a kind.
+func KeysOf(k model.Kind) Keys {
+	if k == model.KindIngress {
+		return ingressKeys
+	}
+	return serviceKeys
+}
+
+var serviceKeys = Keys{
+	DirectAccess: DirectAccess, ExistingLB: ExistingLB, InternalSubnet: InternalSubnet, Config: ServiceConfig, ConfigAuto: ServiceConfigAuto,
+	LoadBalancerID: LoadBalancerID, ClientToken: ClientToken, CustomWeight: CustomWeight, Finalizer: Finalizer, AutoSuffix: AutoConfigSuffix,
+	NoLoadBalancer: "E4011", NotOurs: "E4012", OtherCluster: "E4013", Conflict: "E4016", NoConfig: "E4026", NotBool: "E4037",
+}
 
 // ClaimMode says whose Services are ours.
 type ClaimMode string
@@ -96,21 +125,26 @@ func (p Problem) String() string {
 	return s
 }
 
-// Claimed tells whether svc is ours under p, and what is wrong with the
-// annotations that decide it. A Service that is being deleted is never claimed:
-// what it holds is to be released.
-func Claimed(svc *model.Service, p Policy) (bool, *Problem) {
-	if svc.Type != "LoadBalancer" {
+// Claimed tells whether o is ours under p, and what is wrong with the annotations
+// that decide it. An object that is being deleted is never claimed: what it holds is
+// to be released.
+func Claimed(o Object, p Policy) (bool, *Problem) {
+	if !o.candidate(p) {
 		return false, nil
 	}
-	if p.Claim == ByClass && svc.Class != Class {
-		return false, nil
+	on, problem := Bool(o.Annotations, KeysOf(o.Kind).DirectAccess)
+	return on && problem == nil && !o.Deleting, problem
+}
+
+// candidate tells whether o is of a kind and class that can be ours.
+func (o Object) candidate(p Policy) bool {
+	if o.Ingress != nil {
+		return ingressCandidate(o.Ingress, p)
 	}
-	if p.Claim == ByAnnotation && svc.Class != "" && svc.Class != Class {
-		return false, nil
+	if o.Service.Type != "LoadBalancer" {
+		return false
 	}
-	on, problem := Bool(svc.Annotations, DirectAccess)
-	return on && problem == nil && !svc.Deleting, problem
+	return o.Class == Class || p.Claim == ByAnnotation && o.Class == ""
 }
 
 // Bool reads a boolean annotation; absent is false.
@@ -128,25 +162,27 @@ func Bool(annotations map[string]string, key string) (bool, *Problem) {
 	return false, &Problem{Code: "E4037", Field: key, Message: fmt.Sprintf("is %q, must be \"true\" or \"false\"", v)}
 }
 
-// Held tells whether svc carries our finalizer: it may hold something on a CLB.
-func Held(svc *model.Service) bool { return slices.Contains(svc.Finalizers, Finalizer) }
+// Held tells whether f carries our finalizer: it may hold something on a CLB.
+func Held(f *model.Front) bool { return slices.Contains(f.Finalizers, KeysOf(f.Kind).Finalizer) }
 
-// LoadBalancerOf is the CLB that svc uses or will use, "" if that isn't known yet.
+// LoadBalancerOf is the CLB that f uses or will use, "" if that isn't known yet.
 // The user's choice beats what we once wrote, which is output only.
-func LoadBalancerOf(svc *model.Service) string {
-	if id := svc.Annotations[ExistingLB]; id != "" && !svc.Deleting {
+func LoadBalancerOf(f *model.Front) string {
+	k := KeysOf(f.Kind)
+	if id := f.Annotations[k.ExistingLB]; id != "" && !f.Deleting {
 		return id
 	}
-	return svc.Annotations[LoadBalancerID]
+	return f.Annotations[k.LoadBalancerID]
 }
 
-// ConfigNameOf is the TkeServiceConfig that svc names, "" if none.
-func ConfigNameOf(svc *model.Service) string {
-	if name := svc.Annotations[ServiceConfig]; name != "" {
+// ConfigNameOf is the TkeServiceConfig that f names, "" if none.
+func ConfigNameOf(f *model.Front) string {
+	k := KeysOf(f.Kind)
+	if name := f.Annotations[k.Config]; name != "" {
 		return name
 	}
-	if auto, _ := Bool(svc.Annotations, ServiceConfigAuto); auto {
-		return svc.Name + AutoConfigSuffix
+	if auto, _ := Bool(f.Annotations, k.ConfigAuto); auto {
+		return f.Name + k.AutoSuffix
 	}
 	return ""
 }

@@ -45,34 +45,39 @@ func OwnerOf(name string) (o Ownership, ok bool) {
 	return o, ListenerName(o.Cluster, o.UID, o.Protocol, o.Port) == name // Atoi takes "+80" and "080" too
 }
 
-// Listeners are the listeners that svc wants, one per port, and what is wrong
-// with the ports that get none. cfg may be nil.
-func Listeners(svc *model.Service, cfg *Config, p Policy) (wanted []model.WantedListener, problems []Problem) {
+// serviceWants are a Service's listeners, one per port, with its own pods behind them.
+func serviceWants(svc *model.Service, src Sources, p Policy) (w Wants) {
 	for i, sp := range svc.Ports {
 		field := fmt.Sprintf("spec.ports[%d]", i)
-		if sp.Protocol != model.TCP && sp.Protocol != model.UDP {
-			problems = append(problems, Problem{Field: field + ".protocol", Message: fmt.Sprintf("is %s, a CLB listener takes TCP or UDP", sp.Protocol)})
-			continue
+		b := Backing{
+			Spot:  model.Spot{Listener: ListenerName(p.Cluster, svc.UID, sp.Protocol, sp.Port)},
+			Front: &svc.Front, Service: svc, Port: sp, Key: PortKey(sp.Protocol, sp.Port),
+			Name: fmt.Sprintf("Service %s port %s", svc.Ref(), PortKey(sp.Protocol, sp.Port)),
 		}
-		if sp.Port < 1 || sp.Port > 65535 {
-			problems = append(problems, Problem{Field: field + ".port", Message: fmt.Sprintf("is %d, must be 1 to 65535", sp.Port)})
-			continue
+		switch problem := portProblem(field, sp); {
+		case problem != nil:
+			w.Problems = append(w.Problems, *problem)
+			b.Broken = "the port can't be a listener, see the Service's Events"
+		default:
+			l := model.WantedListener{Name: b.Listener, Protocol: sp.Protocol, Port: sp.Port, Owner: &svc.Front, Key: b.Key}
+			if src.Config != nil {
+				l.Settings = src.Config.Listeners[ListenerKey{sp.Protocol, sp.Port}]
+			}
+			w.Listeners = append(w.Listeners, l)
 		}
-		w := model.WantedListener{
-			Name:        ListenerName(p.Cluster, svc.UID, sp.Protocol, sp.Port),
-			Protocol:    sp.Protocol,
-			Port:        sp.Port,
-			Owner:       svc.Ref(),
-			OwnerUID:    svc.UID,
-			Created:     svc.Created,
-			ServicePort: sp,
-		}
-		if cfg != nil {
-			w.Settings = cfg.Listeners[ListenerKey{sp.Protocol, sp.Port}]
-		}
-		wanted = append(wanted, w)
+		w.Backings = append(w.Backings, b)
 	}
-	return wanted, problems
+	return w
+}
+
+func portProblem(field string, sp model.ServicePort) *Problem {
+	switch {
+	case sp.Protocol != model.TCP && sp.Protocol != model.UDP:
+		return &Problem{Field: field + ".protocol", Message: fmt.Sprintf("is %s, a CLB listener takes TCP or UDP", sp.Protocol)}
+	case sp.Port < 1 || sp.Port > 65535:
+		return &Problem{Field: field + ".port", Message: fmt.Sprintf("is %d, must be 1 to 65535", sp.Port)}
+	}
+	return nil
 }
 
 // Tags of the CLBs we create: whose they are.
@@ -81,35 +86,36 @@ const (
 	TagOwner   = "clb-direct/owner"
 )
 
-// OwnTags are the tags of a CLB made for svc.
-func OwnTags(svc *model.Service, p Policy) map[string]string {
-	return map[string]string{TagCluster: p.Cluster, TagOwner: svc.UID}
+// OwnTags are the tags of a CLB made for f.
+func OwnTags(f *model.Front, p Policy) map[string]string {
+	return map[string]string{TagCluster: p.Cluster, TagOwner: f.UID}
 }
 
-// Created tells whether lb was made by us for svc.
-func Created(lb *model.LoadBalancer, svc *model.Service, p Policy) bool {
-	return lb.Tags[TagCluster] == p.Cluster && lb.Tags[TagOwner] == svc.UID
+// Created tells whether lb was made by us for f.
+func Created(lb *model.LoadBalancer, f *model.Front, p Policy) bool {
+	return lb.Tags[TagCluster] == p.Cluster && lb.Tags[TagOwner] == f.UID
 }
 
 // foreignTags are the marks of TKE's own controllers (457/46370): a CLB that
 // carries one is theirs.
 var foreignTags = []string{"tke-createdBy-flag", "tke-clusterId", "tke-lb-serviceuuid", "tke-lb-ingress-uuid", "tke-lb-serviceId"}
 
-// Usable tells whether svc may use lb as an existing load balancer.
-func Usable(lb *model.LoadBalancer, svc *model.Service, p Policy) *Problem {
-	if over, _ := Bool(svc.Annotations, Takeover); over {
+// Usable tells whether f may use lb as an existing load balancer.
+func Usable(lb *model.LoadBalancer, f *model.Front, p Policy) *Problem {
+	if over, _ := Bool(f.Annotations, Takeover); over {
 		return nil
 	}
+	k := KeysOf(f.Kind)
 	for _, key := range foreignTags {
 		if _, ok := lb.Tags[key]; ok {
-			return &Problem{Code: "E4012", Field: ExistingLB, Message: fmt.Sprintf("%s carries the tag %q of TKE's own controller; annotate %s: \"true\" to take it over", lb.ID, key, Takeover)}
+			return &Problem{Code: k.NotOurs, Field: k.ExistingLB, Message: fmt.Sprintf("%s carries the tag %q of TKE's own controller; annotate %s: \"true\" to take it over", lb.ID, key, Takeover)}
 		}
 	}
-	if owner, ok := lb.Tags[TagOwner]; ok && owner != svc.UID {
-		return &Problem{Code: "E4012", Field: ExistingLB, Message: fmt.Sprintf("%s was created for another Service (%s) and goes with it", lb.ID, owner)}
+	if owner, ok := lb.Tags[TagOwner]; ok && owner != f.UID {
+		return &Problem{Code: k.NotOurs, Field: k.ExistingLB, Message: fmt.Sprintf("%s was created for another object (%s) and goes with it", lb.ID, owner)}
 	}
 	if cluster, ok := lb.Tags[TagCluster]; ok && cluster != p.Cluster {
-		return &Problem{Code: "E4013", Field: ExistingLB, Message: fmt.Sprintf("%s belongs to cluster %s", lb.ID, cluster)}
+		return &Problem{Code: k.OtherCluster, Field: k.ExistingLB, Message: fmt.Sprintf("%s belongs to cluster %s", lb.ID, cluster)}
 	}
 	return nil
 }

@@ -15,25 +15,24 @@ const (
 	// CodeSharedBackend: the CLB takes a backend only once for one VIP, port and
 	// protocol tuple as it reads it; another listener has it.
 	CodeSharedBackend = "E4036"
-	// CodePortConflict: another listener has the port.
-	CodePortConflict = "E4016"
-	// CodeNoLoadBalancer: the existing load balancer isn't there.
-	CodeNoLoadBalancer = "E4011"
-	// CodeNoConfig: the TkeServiceConfig isn't there.
-	CodeNoConfig = "E4026"
 )
 
-// RefusedAll is the key for a Service refused as a whole.
+// RefusedAll is the key for an object refused as a whole.
 const RefusedAll = "*"
 
-// PortKey names a Service port in Refused.
-func PortKey(sp model.ServicePort) string { return fmt.Sprintf("%s/%d", sp.Protocol, sp.Port) }
+// PortKey names a listener in Refused, RuleKey a rule of one.
+func PortKey(protocol model.Protocol, port int) string { return fmt.Sprintf("%s/%d", protocol, port) }
 
-// RefusedOf reads what was refused to svc: codes by PortKey or RefusedAll. What
-// can't be read is nothing.
-func RefusedOf(svc *model.Service) map[string]string {
+// RuleKey names a rule in Refused.
+func RuleKey(protocol model.Protocol, port int, domain, path string) string {
+	return PortKey(protocol, port) + " " + domain + path
+}
+
+// RefusedOf reads what was refused to f: codes by PortKey, RuleKey or RefusedAll.
+// What can't be read is nothing.
+func RefusedOf(f *model.Front) map[string]string {
 	var m map[string]string
-	if json.Unmarshal([]byte(svc.Annotations[Refused]), &m) != nil {
+	if json.Unmarshal([]byte(f.Annotations[Refused]), &m) != nil {
 		return nil
 	}
 	return m

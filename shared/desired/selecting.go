@@ -61,3 +61,45 @@ func leastKey(selector map[string]string) string {
 	}
 	return least
 }
+
+// Selected answers which backings select a pod.
+type Selected struct {
+	services Selecting
+	backings map[*model.Service][]*Backing
+}
+
+// NewSelected makes the index. Backings without a Service select nothing.
+func NewSelected(backings []Backing) Selected {
+	x := Selected{backings: map[*model.Service][]*Backing{}}
+	var services []*model.Service
+	for i := range backings {
+		b := &backings[i]
+		if b.Service == nil {
+			continue
+		}
+		if _, known := x.backings[b.Service]; !known {
+			services = append(services, b.Service)
+		}
+		x.backings[b.Service] = append(x.backings[b.Service], b)
+	}
+	x.services = NewSelecting(services)
+	return x
+}
+
+// Of lists the backings that select p.
+func (x Selected) Of(p *model.Pod) []*Backing {
+	var out []*Backing
+	for _, s := range x.services.Of(p) {
+		out = append(out, x.backings[s]...)
+	}
+	return out
+}
+
+// Services are those behind the backings.
+func (x Selected) Services() []*model.Service {
+	out := make([]*model.Service, 0, len(x.backings))
+	for s := range x.backings {
+		out = append(out, s)
+	}
+	return out
+}

@@ -36,15 +36,16 @@ func defaultNetwork(p *model.Pod) string {
 	return name
 }
 
-// Weight is the weight that p should have once it serves.
-func Weight(p *model.Pod) (int, *Problem) {
-	raw, ok := p.Annotations[CustomWeight]
+// Weight is the weight that p should have once it serves, behind objects of the kind.
+func Weight(p *model.Pod, kind model.Kind) (int, *Problem) {
+	key := KeysOf(kind).CustomWeight
+	raw, ok := p.Annotations[key]
 	if !ok {
 		return model.DefaultWeight, nil
 	}
 	w, err := strconv.Atoi(strings.TrimSpace(raw))
 	if err != nil || w < 0 || w > model.MaxWeight {
-		return model.DefaultWeight, &Problem{Field: CustomWeight, Message: fmt.Sprintf("is %q, must be a whole number from 0 to %d; using %d", raw, model.MaxWeight, model.DefaultWeight)}
+		return model.DefaultWeight, &Problem{Field: key, Message: fmt.Sprintf("is %q, must be a whole number from 0 to %d; using %d", raw, model.MaxWeight, model.DefaultWeight)}
 	}
 	return w, nil
 }
@@ -73,7 +74,7 @@ func outranks(p, q *model.Pod) bool {
 }
 
 // Targets are the targets that a place wants for the given pods, one per pod that
-// the Service selects, that owns its IP, can be reached directly and has the port:
+// the backing's Service selects, that owns its IP, can be reached directly and has the port:
 //
 //	pod                                              registered          weight
 //	has an IP, not terminal, not yet ContainersReady yes (early bind)    0
@@ -83,16 +84,16 @@ func outranks(p, q *model.Pod) bool {
 //
 // Weight never waits for health: the CLB sends traffic only to targets that are
 // healthy and of weight > 0. Readiness waits for both.
-func Targets(place model.Place, svc *model.Service, sp model.ServicePort, owners map[string]*model.Pod, policy Policy) []model.Wanted {
+func Targets(place model.Place, b Backing, owners map[string]*model.Pod, policy Policy) []model.Wanted {
 	var out []model.Wanted
 	for ip, p := range owners {
-		if !svc.Selects(p.Namespace, p.Labels) {
+		if b.Service == nil || !b.Service.Selects(p.Namespace, p.Labels) {
 			continue
 		}
 		if ok, _ := Direct(p, policy); !ok {
 			continue
 		}
-		port, ok := sp.Resolve(p)
+		port, ok := b.Port.Resolve(p)
 		if !ok {
 			continue
 		}
@@ -100,7 +101,7 @@ func Targets(place model.Place, svc *model.Service, sp model.ServicePort, owners
 			Target: model.Target{
 				Place:   place,
 				Address: model.Address{IP: ip, Port: port},
-				Weight:  DesiredWeight(p),
+				Weight:  DesiredWeight(p, b.Front.Kind),
 				Tag:     p.UID,
 			},
 			Bind:    !p.Deleting,
@@ -113,10 +114,10 @@ func Targets(place model.Place, svc *model.Service, sp model.ServicePort, owners
 }
 
 // DesiredWeight is the weight column of the table over Targets.
-func DesiredWeight(p *model.Pod) int {
+func DesiredWeight(p *model.Pod, kind model.Kind) int {
 	if p.Deleting || !p.ContainersReady {
 		return 0
 	}
-	w, _ := Weight(p)
+	w, _ := Weight(p, kind)
 	return w
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // accepted is what an unknown payload is told.
@@ -242,9 +243,12 @@ func (r Request) validate() error {
 	if r.Function == Backends && len(s.LoadBalancers) == 0 {
 		return fault.Invalidf("data.loadBalancers", "is missing")
 	}
-	for i, ref := range s.Services {
+	for i, ref := range s.Objects {
 		if ref.Namespace == "" || ref.Name == "" {
-			return fault.Invalidf(fmt.Sprintf("data.services[%d]", i), "needs namespace and name")
+			return fault.Invalidf(fmt.Sprintf("data.objects[%d]", i), "needs namespace and name")
+		}
+		if k := ref.Object().Kind; k != model.KindService && k != model.KindIngress {
+			return fault.Invalidf(fmt.Sprintf("data.objects[%d].kind", i), "is %q, must be %s or %s", k, model.KindService, model.KindIngress)
 		}
 	}
 	for i, p := range s.Pods {

@@ -23,7 +23,7 @@ func good() Request {
 	return Request{
 		ID: "lb-1/1/backends", Function: Backends, Source: Source("cls-1"), Partition: "lb-1", Sequence: "00000000000000000001",
 		Sync: Sync{
-			Cluster: "cls-1", LoadBalancers: []string{"lb-1"}, Services: []Ref{{"default", "web"}},
+			Cluster: "cls-1", LoadBalancers: []string{"lb-1"}, Objects: []Ref{{"Service", "default", "web"}, {"Ingress", "default", "web"}},
 			Pods:            []Pod{{Namespace: "default", Name: "a", UID: "u", IP: "10.0.0.1", ResourceVersion: "7"}},
 			ResourceVersion: "9", Grant: map[string]float64{"*": 8}, Attempt: "attempt-1", Ended: []string{"attempt-0"},
 		},
@@ -159,7 +159,8 @@ func TestDecodeNamesTheFieldAtFault(t *testing.T) {
 		"NoAttempt":     {"nobody could hold the Lease", sync(func(s *Sync) { s.Attempt = "" }), "data.attempt"},
 		"NoCLB":         {"backends needs one", sync(func(s *Sync) { s.LoadBalancers = nil }), "data.loadBalancers"},
 		"TwoCLBs":       {"a pass holds one Lease", sync(func(s *Sync) { s.LoadBalancers = []string{"a", "b"} }), "data.loadBalancers"},
-		"NamelessRef":   {"", sync(func(s *Sync) { s.Services = append(s.Services, Ref{"default", ""}) }), "data.services[1]"},
+		"OtherKind":     {"", sync(func(s *Sync) { s.Objects = append(s.Objects, Ref{"Gateway", "default", "x"}) }), "data.objects[2].kind"},
+		"NamelessRef":   {"", sync(func(s *Sync) { s.Objects = append(s.Objects, Ref{"", "default", ""}) }), "data.objects[2]"},
 		"PodWithoutUID": {"a name may be a successor's", sync(func(s *Sync) { s.Pods[0].UID = "" }), "data.pods[0]"},
 		"Grant":         {"nothing could be called", sync(func(s *Sync) { s.Grant["*"] = 0 }), "data.grant.*"},
 		"Greed":         {"more than there is", sync(func(s *Sync) { s.Grant["*"] = 21 }), "data.grant.*"},

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // Function names one of the functions.
@@ -45,8 +46,8 @@ const (
 	MaxBytes = 64 << 10
 	// MaxPods is how many pods one event may name; with more the sender says All.
 	MaxPods = 100
-	// MaxServices is how many Services one event may name.
-	MaxServices = 300
+	// MaxObjects is how many Services and Ingresses one event may name.
+	MaxObjects = 300
 	// MaxReadinessCLBs is how many CLBs one readiness event may name: what one
 	// DescribeTargetHealth call takes (CLB API, DescribeTargetHealth).
 	MaxReadinessCLBs = 30
@@ -58,10 +59,20 @@ func Type(f Function) string { return typePrefix + string(f) + syncSuffix }
 // Source is the CloudEvents source of everything a cluster sends.
 func Source(cluster string) string { return "/clusters/" + cluster }
 
-// Ref names an object.
+// Ref names an object; without a kind it is a Service.
 type Ref struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
+	Kind      model.Kind `json:"kind,omitempty"`
+	Namespace string     `json:"namespace"`
+	Name      string     `json:"name"`
+}
+
+// Object is what r names. Refs differ only in what they are called on the wire, so
+// event.Ref(object) is the way back.
+func (r Ref) Object() model.Ref {
+	if r.Kind == "" {
+		r.Kind = model.KindService
+	}
+	return model.Ref(r)
 }
 
 // String writes namespace/name.
@@ -84,14 +95,14 @@ type Sync struct {
 	// LoadBalancers are the CLB ids of the partition: one (or none yet) for
 	// frontend and backends, up to MaxReadinessCLBs for readiness.
 	LoadBalancers []string `json:"loadBalancers,omitempty"`
-	// Services are the Services whose CLB the partition is about.
-	Services []Ref `json:"services,omitempty"`
+	// Objects are the Services and Ingresses whose CLB the partition is about.
+	Objects []Ref `json:"objects,omitempty"`
 	// Namespaces asks readiness for the gated pods of these namespaces that
 	// nothing selects.
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Pods are the pods that changed. With All they are not a limit.
 	Pods []Pod `json:"pods,omitempty"`
-	// All asks for a pass over everything the Services select.
+	// All asks for a pass over everything the objects select.
 	All bool `json:"all,omitempty"`
 	// ResourceVersion is the newest version the sender has seen: a list must be
 	// at least that new.

@@ -21,12 +21,20 @@ type LoadBalancer struct {
 	Tags   map[string]string
 }
 
-// HealthCheck holds the settings of a listener's health check (CLB API,
-// HealthCheck). Times are in seconds.
+// HealthCheck holds the settings of the health check of a layer-4 listener or a rule
+// (CLB API, HealthCheck). Times are in seconds.
 type HealthCheck struct {
 	Enabled                bool
 	Interval, Timeout      int
 	HealthNum, UnhealthNum int
+	// Type is TCP, HTTP, HTTPS, GRPC and so on, "" for what the protocol implies.
+	Type string
+	// Path, Domain and Method make the request of an HTTP check; Codes is a bitmask
+	// of healthy answers, 1 for 1xx to 16 for 5xx. Empty is CLB's default.
+	Path, Domain, Method string
+	Codes                int
+	// SourceIPType is where checks come from: 0 the VIP, 1 from 100.64.0.0/10.
+	SourceIPType int
 }
 
 // DefaultHealthCheck is what CLB documents for a listener that says nothing.
@@ -44,18 +52,94 @@ func (h HealthCheck) Unsettle() time.Duration {
 	return time.Duration(h.UnhealthNum*h.Interval) * time.Second
 }
 
-// Listener is a CLB listener.
-type Listener struct {
-	ID       string
-	Name     string
-	Protocol Protocol
-	Port     int
-	// HealthCheck as observed or wanted. Wanted fields of zero mean "leave as it is".
+// Attributes are what can be set of a place: a layer-4 listener, or a rule.
+type Attributes struct {
 	HealthCheck HealthCheck
 	// SessionExpire in seconds, 0 is off.
 	SessionExpire int
 	// Scheduler is WRR, LEAST_CONN or IP_HASH.
 	Scheduler string
+	// ForwardType is the protocol to the backends of a rule: HTTP, HTTPS or GRPC.
+	ForwardType string
+}
+
+// Listener is a CLB listener. A layer-7 one has rules, and no Attributes of its own.
+type Listener struct {
+	ID       string
+	Name     string
+	Protocol Protocol
+	Port     int
+	Attributes
+	// SNI: certificates are the domains' (SniSwitch). It can't be switched off again.
+	SNI bool
+	// KeepAlive: connections to the backends are kept.
+	KeepAlive bool
+	Rules     []Rule
+}
+
+// Rule is a forwarding rule of a layer-7 listener: a location.
+type Rule struct {
+	// ID is the LocationId.
+	ID string
+	// Domain is "" for the rule of the CLB's own address, which requests without a
+	// known host get where it is the default (facts of TKE: "empty host: the VIP").
+	Domain string
+	// Path is the rule's Url.
+	Path string
+	Attributes
+	DomainAttributes
+	// Redirect is set for a rule that answers with another place.
+	Redirect *Redirect
+}
+
+// DomainAttributes are common to all rules of a domain at a listener.
+type DomainAttributes struct {
+	Certificate Certificate
+	HTTP2       bool
+	// DefaultServer: its rules serve requests whose host no domain matches.
+	DefaultServer bool
+}
+
+// Certificate names certificates of the SSL service: the server's, and for mutual TLS
+// the authority of the clients'.
+type Certificate struct{ ID, CA string }
+
+// Redirect sends clients from a rule to another of the same CLB.
+type Redirect struct {
+	To Place
+	// Code is 301, 302 or 307.
+	Code int
+}
+
+// Spot is a place before it has an id: a layer-4 listener by its name, or a rule of
+// one by domain and path.
+type Spot struct{ Listener, Domain, Path string }
+
+// String writes it for people, without the listener's name.
+func (s Spot) String() string {
+	if s.Path == "" {
+		return s.Listener
+	}
+	return s.Domain + s.Path
+}
+
+// Compare orders spots.
+func (s Spot) Compare(t Spot) int {
+	return cmp.Or(cmp.Compare(s.Listener, t.Listener), cmp.Compare(s.Domain, t.Domain), cmp.Compare(s.Path, t.Path))
+}
+
+// Spots finds the place of every spot of the listeners given.
+func Spots(listeners []Listener) map[Spot]Place {
+	out := map[Spot]Place{}
+	for _, l := range listeners {
+		if !l.Protocol.Layer7() {
+			out[Spot{Listener: l.Name}] = Place{Listener: l.ID}
+		}
+		for _, r := range l.Rules {
+			out[Spot{l.Name, r.Domain, r.Path}] = Place{Listener: l.ID, Location: r.ID}
+		}
+	}
+	return out
 }
 
 // Place is where targets are bound: a layer-4 listener, or a rule (location) of
@@ -146,27 +230,37 @@ type Wanted struct {
 	Started time.Time
 }
 
-// Settings are wanted attributes of a listener; nil leaves an attribute as it is
-// (TkeServiceConfig: "undeclared attributes are untouched", 457/45490).
+// Settings are wanted Attributes; nil leaves one as it is (TkeServiceConfig:
+// "undeclared attributes are untouched", 457/45490).
 type Settings struct {
 	HealthEnabled                             *bool
 	Interval, Timeout, HealthNum, UnhealthNum *int
+	CheckType, CheckPath                      *string
+	CheckDomain, CheckMethod                  *string
+	CheckCodes, CheckSource                   *int
 	// SessionExpire in seconds, 0 switches session persistence off.
-	SessionExpire *int
-	Scheduler     *string
+	SessionExpire          *int
+	Scheduler, ForwardType *string
 }
 
-// Apply lays s over l and tells whether that changed anything.
-func (s Settings) Apply(l Listener) (Listener, bool) {
-	out := l
+// Apply lays s over a and tells whether that changed anything.
+func (s Settings) Apply(a Attributes) (Attributes, bool) {
+	out := a
 	set(&out.HealthCheck.Enabled, s.HealthEnabled)
 	set(&out.HealthCheck.Interval, s.Interval)
 	set(&out.HealthCheck.Timeout, s.Timeout)
 	set(&out.HealthCheck.HealthNum, s.HealthNum)
 	set(&out.HealthCheck.UnhealthNum, s.UnhealthNum)
+	set(&out.HealthCheck.Type, s.CheckType)
+	set(&out.HealthCheck.Path, s.CheckPath)
+	set(&out.HealthCheck.Domain, s.CheckDomain)
+	set(&out.HealthCheck.Method, s.CheckMethod)
+	set(&out.HealthCheck.Codes, s.CheckCodes)
+	set(&out.HealthCheck.SourceIPType, s.CheckSource)
 	set(&out.SessionExpire, s.SessionExpire)
 	set(&out.Scheduler, s.Scheduler)
-	return out, out != l
+	set(&out.ForwardType, s.ForwardType)
+	return out, out != a
 }
 
 func set[T any](to *T, from *T) {
@@ -181,16 +275,50 @@ type WantedListener struct {
 	Name     string
 	Protocol Protocol
 	Port     int
+	// Settings of a layer-4 listener.
 	Settings Settings
-	// Owner is the Service it is for, Service the port of it.
-	Owner       Ref
-	OwnerUID    string
-	Created     time.Time
-	ServicePort ServicePort
+	// KeepAlive of a layer-7 listener; nil leaves it as it is.
+	KeepAlive *bool
+	// Owner is who wants it. Several Ingresses may want the same layer-7 listener.
+	Owner *Front
+	// Key is what its refusal is recorded under.
+	Key string
+}
+
+// WantedRule is a rule as it should be, and whose it is.
+type WantedRule struct {
+	Spot
+	Settings Settings
+	// Certificate and HTTP2 of its domain; nil leaves it as it is.
+	Certificate *Certificate
+	HTTP2       *bool
+	// DefaultServer: its domain should be the listener's default.
+	DefaultServer bool
+	// Redirect is where to send clients instead, nil for a rule with backends; the
+	// Spot's rule must be wanted too.
+	Redirect *WantedRedirect
+	Owner    *Front
+	// Key is what its refusal is recorded under.
+	Key string
+}
+
+// WantedRedirect is a redirect to another rule.
+type WantedRedirect struct {
+	To   Spot
+	Code int
 }
 
 // PortClash tells whether two protocols can't share a port number of one CLB: all
 // that run over TCP exclude each other, and all that run over UDP.
 func PortClash(a, b Protocol) bool { return a.overUDP() == b.overUDP() }
 
+// Layer7 tells whether listeners of p have rules.
+func (p Protocol) Layer7() bool { return p == HTTP || p == HTTPS }
+
 func (p Protocol) overUDP() bool { return p == UDP || p == "QUIC" }
+
+// Redirection is a redirect between places.
+type Redirection struct {
+	From, To Place
+	Code     int
+}

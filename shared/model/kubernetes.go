@@ -15,8 +15,18 @@ const GateType = "cloud.tencent.com/load-balancer-backendgroup-ready"
 // the pod, the gate is TKE's.
 const GateMark = "clb-direct.io/gate"
 
-// Ref names a namespaced object.
+// Kind is a kind of Kubernetes object.
+type Kind string
+
+// The kinds that a Ref tells apart: those that have a CLB serve pods.
+const (
+	KindService Kind = "Service"
+	KindIngress Kind = "Ingress"
+)
+
+// Ref names a namespaced object. Kind is empty where it goes without saying.
 type Ref struct {
+	Kind            Kind
 	Namespace, Name string
 }
 
@@ -27,10 +37,13 @@ func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 // in the CLB API's spelling.
 type Protocol string
 
-// The layer-4 protocols of a Service.
+// The protocols of listeners: layer 4 is a Service's.
 const (
 	TCP Protocol = "TCP"
 	UDP Protocol = "UDP"
+	// HTTP and HTTPS are those of an Ingress's listeners.
+	HTTP  Protocol = "HTTP"
+	HTTPS Protocol = "HTTPS"
 )
 
 // Pod is what a pass needs of a Kubernetes pod.
@@ -68,7 +81,7 @@ type Pod struct {
 }
 
 // Ref names the pod.
-func (p *Pod) Ref() Ref { return Ref{p.Namespace, p.Name} }
+func (p *Pod) Ref() Ref { return Ref{Namespace: p.Namespace, Name: p.Name} }
 
 // Terminal tells whether the pod has ended for good: its address may already be
 // somebody else's.
@@ -90,24 +103,11 @@ type ContainerPort struct {
 
 // Service is what a pass needs of a Kubernetes Service.
 type Service struct {
-	Namespace, Name, UID string
-	ResourceVersion      string
-	Created              time.Time
-	Deleting             bool
-	// Finalizers as on the object; FinalizerName is ours.
-	Finalizers  []string
-	Annotations map[string]string
-	Type        string
-	// Class is spec.loadBalancerClass, "" when unset.
-	Class    string
+	Front
+	Type     string
 	Selector map[string]string
 	Ports    []ServicePort
-	// Addresses are the IPs and hostnames in status.loadBalancer.
-	Addresses []string
 }
-
-// Ref names the Service.
-func (s *Service) Ref() Ref { return Ref{s.Namespace, s.Name} }
 
 // Selects tells whether the Service's selector matches labels. An empty selector
 // selects nothing, as in Kubernetes.

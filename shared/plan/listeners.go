@@ -9,13 +9,16 @@ import (
 
 // Listeners is what a plan for the listeners of one CLB is made from.
 type Listeners struct {
-	// Wanted are the listeners of every Service known to use the CLB.
+	// Wanted are the listeners of every object known to use the CLB.
 	Wanted []model.WantedListener
 	// Observed are all listeners that are there, other people's too.
 	Observed []model.Listener
-	// Owns tells whether a listener, by its name, belongs to a Service that this
+	// Owns tells whether a listener, by its name, belongs to an object that this
 	// plan speaks for: only those may be modified or deleted.
 	Owns func(name string) bool
+	// Keep tells of a listener that nobody wants any more whether it must stay all the
+	// same: it carries rules of others. nil keeps none.
+	Keep func(model.Listener) bool
 }
 
 // ListenerChange is a listener as it is and as it should be.
@@ -51,13 +54,13 @@ func (p ListenerPlan) Empty() bool {
 }
 
 // Plan decides by name, which carries cluster, owner, protocol and port. Where two
-// Services want one port the one created first has it, then the lower UID; a
-// listener that isn't ours always keeps its port.
+// objects want one port the older right has it; a listener that isn't ours always
+// keeps its port. Several Ingresses may want one listener: that is no conflict.
 func (l Listeners) Plan() ListenerPlan {
 	out := ListenerPlan{Have: map[string]model.Listener{}}
 	wanted := slices.Clone(l.Wanted)
 	slices.SortStableFunc(wanted, func(a, b model.WantedListener) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.OwnerUID, b.OwnerUID), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+		return cmp.Or(a.Owner.Before(b.Owner), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
 	})
 	observed := slices.Clone(l.Observed)
 	slices.SortStableFunc(observed, func(a, b model.Listener) int {
@@ -69,29 +72,29 @@ func (l Listeners) Plan() ListenerPlan {
 		udp  bool
 	}
 	at := func(p model.Protocol, port int) slot { return slot{port, model.PortClash(p, model.UDP)} }
-	taken := map[slot]Conflict{}
+	taken := map[slot]holder{}
 	for _, o := range observed {
 		if !l.Owns(o.Name) {
-			taken[at(o.Protocol, o.Port)] = Conflict{By: o.Name, Foreign: true}
+			taken[at(o.Protocol, o.Port)] = holder{name: o.Name, foreign: true}
 		}
 	}
-	var granted []model.WantedListener
-	for _, w := range wanted {
-		s := at(w.Protocol, w.Port)
-		if c, ok := taken[s]; ok {
-			c.Wanted = w
-			out.Conflicts = append(out.Conflicts, c)
-			continue
-		}
-		taken[s] = Conflict{By: w.Name}
-		granted = append(granted, w)
+	granted, lost := contest(wanted, taken, func(w model.WantedListener) slot { return at(w.Protocol, w.Port) }, func(w model.WantedListener) string { return w.Name })
+	for _, c := range lost {
+		out.Conflicts = append(out.Conflicts, Conflict{Wanted: c.want, By: c.by.name, Foreign: c.by.foreign})
 	}
 
 	ours := keep(observed, func(o model.Listener) bool { return l.Owns(o.Name) })
 	both, missing, gone := match(granted, ours, func(w model.WantedListener) string { return w.Name }, func(o model.Listener) string { return o.Name })
 	for _, p := range both {
 		out.Have[p.Want.Name] = p.Have
-		if want, changed := p.Want.Settings.Apply(p.Have); changed {
+		want := p.Have
+		var changed bool
+		if !p.Want.Protocol.Layer7() {
+			want.Attributes, changed = p.Want.Settings.Apply(p.Have.Attributes)
+		} else if k := p.Want.KeepAlive; k != nil && *k != p.Have.KeepAlive {
+			want.KeepAlive, changed = *k, true
+		}
+		if changed {
 			out.Modify = append(out.Modify, ListenerChange{Have: p.Have, Want: want})
 		}
 	}
@@ -101,9 +104,11 @@ func (l Listeners) Plan() ListenerPlan {
 	}
 	out.Create = missing
 	for _, o := range gone {
-		if needed[at(o.Protocol, o.Port)] {
+		switch {
+		case l.Keep != nil && l.Keep(o):
+		case needed[at(o.Protocol, o.Port)]:
 			out.Free = append(out.Free, o)
-		} else {
+		default:
 			out.Delete = append(out.Delete, o)
 		}
 	}

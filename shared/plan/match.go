@@ -48,3 +48,31 @@ func match[K comparable, W, O any](want []W, have []O, wantKey func(W) K, haveKe
 func Batches[T any](items []T, size int) [][]T {
 	return slices.Collect(slices.Chunk(items, max(size, 1)))
 }
+
+// holder is who has what another wants.
+type holder struct {
+	name    string
+	foreign bool
+}
+
+// loss is something wanted that another has.
+type loss[W any] struct {
+	want W
+	by   holder
+}
+
+// contest grants each slot to the first who wants it, unless it is taken. Wanting the
+// same thing by name is no contest: the first one's is granted, for both.
+func contest[K comparable, W any](wanted []W, taken map[K]holder, slot func(W) K, name func(W) string) (granted []W, lost []loss[W]) {
+	for _, w := range wanted {
+		by, isTaken := taken[slot(w)]
+		switch {
+		case !isTaken:
+			taken[slot(w)] = holder{name: name(w)}
+			granted = append(granted, w)
+		case by.foreign || by.name != name(w):
+			lost = append(lost, loss[W]{w, by})
+		}
+	}
+	return granted, lost
+}

@@ -122,7 +122,7 @@ var edges = []struct {
 	{"shared/clb", "the CLB's edge knows no policy", []string{"shared/model", "shared/fault"}},
 	// The wire form of a TkeServiceConfig and the name of our finalizer are desired's.
 	{"shared/kube", "Kubernetes' edge knows no policy", []string{"shared/model", "shared/fault", "shared/desired"}},
-	{"shared/event", "the door knows nothing of what is behind it", []string{"shared/fault"}},
+	{"shared/event", "the door knows nothing of what is behind it", []string{"shared/fault", "shared/model"}},
 	{"shared/config", "configuration is read before anything is made of it", []string{"shared/desired", "shared/fault"}},
 	{"shared/reconcile", "a pass is above the edges and below the functions", []string{"shared"}},
 	{"functions", "a function is a pass and its door", []string{"shared", "functions"}},

@@ -19,7 +19,7 @@ import (
 func eventWith(set func(e, data map[string]any)) string {
 	data := map[string]any{
 		"cluster": stack.ClusterID, "attempt": "by-hand", "all": true,
-		"loadBalancers": []any{"lb-00000000"}, "services": []any{map[string]any{"namespace": "default", "name": "web"}},
+		"loadBalancers": []any{"lb-00000000"}, "objects": []any{map[string]any{"namespace": "default", "name": "web"}},
 	}
 	e := map[string]any{
 		"specversion": "1.0", "id": "1", "type": event.Type(event.Backends), "source": event.Source(stack.ClusterID),
@@ -47,7 +47,7 @@ var badInput = map[string]struct {
 	"ForeignSource":  {"says two clusters", eventWith(func(e, _ map[string]any) { e["source"] = event.Source("cls-other") }), "source"},
 	"NoCluster":      {"says none", eventWith(func(_, d map[string]any) { delete(d, "cluster") }), "data.cluster"},
 	"NoData":         {"no data", eventWith(func(e, _ map[string]any) { delete(e, "data") }), "data"},
-	"WrongData":      {"data of another shape", eventWith(func(_, d map[string]any) { d["services"] = "web" }), "data"},
+	"WrongData":      {"data of another shape", eventWith(func(_, d map[string]any) { d["objects"] = "web" }), "data"},
 	"NoAttempt":      {"nobody to hold the Lease", eventWith(func(_, d map[string]any) { delete(d, "attempt") }), "data.attempt"},
 	"NoLoadBalancer": {"nowhere to look", eventWith(func(_, d map[string]any) { delete(d, "loadBalancers") }), "data.loadBalancers"},
 	"TwoBalancers":   {"too many places to look", eventWith(func(_, d map[string]any) { d["loadBalancers"] = []any{"lb-1", "lb-2"} }), "data.loadBalancers"},
