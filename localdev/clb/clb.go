@@ -1,12 +1,13 @@
 // Package clb emulates Tencent Cloud Load Balancer: the API v3 of service "clb",
 // version 2018-03-17, on loopback, with a data plane that really listens, checks the
-// health of targets and forwards TCP and UDP to them.
+// health of targets and forwards TCP, UDP, HTTP and HTTPS to them.
 //
 // It is a server for the vendor's SDK, held to the documentation: signatures, required
 // fields, ranges, limits per call, quotas, error codes, asynchronous tasks, one write
 // at a time per load balancer, twenty requests a second. Where sources disagree, or say
-// nothing, an option chooses; each is documented where it is declared. Layer 4 only:
-// what needs layer 7, IPv6 or target groups is refused with UnsupportedOperation.
+// nothing, an option chooses; each is documented where it is declared. What needs
+// TCP_SSL, QUIC, IPv6, regular expressions or target groups is refused with
+// UnsupportedOperation.
 //
 // This package is the wire. Package backend is the state, package dataplane carries the
 // packets.
@@ -79,9 +80,14 @@ type Options struct {
 	// AsyncBatch makes BatchRegisterTargets and BatchDeregisterTargets start tasks, as
 	// the other writes do. Vendor code treats them as synchronous.
 	AsyncBatch bool
-	// UniqueBackends allows an address and port at one listener of a load balancer and
-	// protocol only; the documentation can be read either way.
+	// UniqueBackends allows an address and port at one layer-4 listener of a load
+	// balancer and protocol only; the documentation can be read either way.
 	UniqueBackends bool
+	// NameDefault has DeleteRule refuse to delete the default domain of a listener that
+	// has others unless NewDefaultServerDomain names one of them, as the console does;
+	// otherwise the oldest of the others becomes the default, as documented for the API
+	// (CLB, "Layer-7 Domain Name Forwarding and URL Rules").
+	NameDefault bool
 	// Rebind has registering a bound target change its weight and tag; otherwise it is
 	// InvalidParameterValue.Duplicate.
 	Rebind bool
@@ -144,7 +150,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		backend: backend.New(ctx, backend.Options{
 			Latencies: *opts.Latencies, Quotas: *opts.Quotas, Second: opts.Second,
 			Public: opts.PublicVIPs, Internal: opts.InternalVIPs,
-			UniqueBackends: opts.UniqueBackends, Rebind: opts.Rebind,
+			UniqueBackends: opts.UniqueBackends, NameDefault: opts.NameDefault, Rebind: opts.Rebind,
 			Plane: dataplane.Options{
 				RefuseDead: opts.RefuseDead, KeepUnbound: opts.KeepUnbound,
 				SkipWeightZero: opts.SkipWeightZero, Log: opts.Log,
@@ -234,4 +240,10 @@ const closeTimeout = 5 * time.Second
 // interface were attached to no node: RegisterTargets fails in its task,
 // BatchRegisterTargets names the whole listener in FailListenerIdSet and goes on with
 // the others. No addresses ends it.
-func (s *Server) FailTargets(ips ...netip.Addr) { s.backend.FailTargets(ips...) }
+func (s *Server) FailTargets(ips ...netip.Addr) { s.backend.FailTargets("", ips...) }
+
+// FailTargetsAt is FailTargets for one rule, by its LocationId. No addresses ends it
+// there.
+func (s *Server) FailTargetsAt(location string, ips ...netip.Addr) {
+	s.backend.FailTargets(location, ips...)
+}

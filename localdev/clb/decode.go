@@ -52,6 +52,12 @@ func summarize(request any) (loadBalancer string, targets int) {
 		return value(r.LoadBalancerId), 0
 	case *api.DeleteLoadBalancerListenersRequestParams:
 		return value(r.LoadBalancerId), 0
+	case *api.CreateRuleRequestParams:
+		return value(r.LoadBalancerId), 0
+	case *api.ModifyRuleRequestParams:
+		return value(r.LoadBalancerId), 0
+	case *api.DeleteRuleRequestParams:
+		return value(r.LoadBalancerId), 0
 	case *api.RegisterTargetsRequestParams:
 		return value(r.LoadBalancerId), len(r.Targets)
 	case *api.DeregisterTargetsRequestParams:

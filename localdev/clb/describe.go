@@ -2,7 +2,6 @@ package clb
 
 import (
 	"hash/fnv"
-	"slices"
 	"strconv"
 
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
@@ -20,8 +19,8 @@ func eni(ip string) string {
 	return "eni-" + strconv.FormatUint(uint64(h.Sum32()), 36)
 }
 
-// describeTargets lists listeners that match, each with the targets that match: one
-// without is listed all the same.
+// describeTargets lists listeners and rules that match, each with the targets that
+// match: one without is listed all the same.
 func (s *Server) describeTargets(q *api.DescribeTargetsRequestParams) (*api.DescribeTargetsResponseParams, error) {
 	err := firstError(
 		required(id("LoadBalancerId", q.LoadBalancerId)),
@@ -46,11 +45,12 @@ func (s *Server) describeTargets(q *api.DescribeTargetsRequestParams) (*api.Desc
 			if filter.locations != nil && !filter.locations[p.Location] {
 				continue
 			}
-			for i := range p.Targets {
-				if t := &p.Targets[i]; filter.match(t) {
-					out.Targets = append(out.Targets, s.target(t))
-				}
+			targets := s.targets(p.Targets, filter)
+			if p.Rule == nil {
+				out.Targets = targets
+				continue
 			}
+			out.Rules = append(out.Rules, &api.RuleTargets{LocationId: &p.Location, Domain: &p.Rule.Domain, Url: &p.Rule.URL, Targets: targets})
 		}
 		answer.Listeners = append(answer.Listeners, out)
 	}
@@ -80,6 +80,16 @@ func targetFilters(filters []*api.Filter) (targetFilter, error) {
 	return out, nil
 }
 
+func (s *Server) targets(targets []backend.Target, filter targetFilter) []*api.Backend {
+	var out []*api.Backend
+	for i := range targets {
+		if t := &targets[i]; filter.match(t) {
+			out = append(out, s.target(t))
+		}
+	}
+	return out
+}
+
 func (s *Server) target(t *backend.Target) *api.Backend {
 	ip := t.Addr.Addr().String()
 	return &api.Backend{
@@ -98,7 +108,10 @@ func (s *Server) describeTargetHealth(q *api.DescribeTargetHealthRequestParams) 
 	if err != nil {
 		return nil, err
 	}
-	locations := deref(q.LocationIds)
+	locations := map[string]bool{}
+	for _, location := range deref(q.LocationIds) {
+		locations[location] = true
+	}
 	answer := &api.DescribeTargetHealthResponseParams{}
 	for _, name := range deref(q.LoadBalancerIds) {
 		lb, err := s.backend.LoadBalancer(name)
@@ -113,10 +126,14 @@ func (s *Server) describeTargetHealth(q *api.DescribeTargetHealthRequestParams) 
 		for _, l := range found {
 			health := &api.ListenerHealth{ListenerId: &l.ID, ListenerName: &l.Settings.Name, Protocol: &l.Protocol, Port: common.Int64Ptr(int64(l.Port))}
 			for _, p := range l.Places {
-				if len(locations) > 0 && !slices.Contains(locations, p.Location) {
+				if len(locations) > 0 && !locations[p.Location] {
 					continue
 				}
-				health.Rules = append(health.Rules, &api.RuleHealth{LocationId: &p.Location, Targets: targetHealth(p.Targets)})
+				rule := &api.RuleHealth{LocationId: &p.Location, Targets: targetHealth(p.Targets)}
+				if p.Rule != nil {
+					rule.Domain, rule.Url = &p.Rule.Domain, &p.Rule.URL
+				}
+				health.Rules = append(health.Rules, rule)
 			}
 			out.Listeners = append(out.Listeners, health)
 		}

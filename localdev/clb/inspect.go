@@ -3,6 +3,10 @@ package clb
 import (
 	"net/netip"
 	"time"
+
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
+
+	"github.com/clb-direct/clb-direct/localdev/clb/backend"
 )
 
 // LoadBalancer is an instance as a test or a demo sees it, without the API.
@@ -14,11 +18,27 @@ type LoadBalancer struct {
 	Listeners []Listener
 }
 
-// Listener is a listener with its targets.
+// Listener is a listener with its targets, which at layer 7 are at its rules.
 type Listener struct {
 	ID, Name, Protocol string
 	Port               int
 	Targets            []Target
+	// CertificateID is the first of its own; with SNI domains have them.
+	CertificateID string
+	Rules         []Rule
+}
+
+// Rule is a rule of a layer-7 listener.
+type Rule struct {
+	// ID is the LocationId.
+	ID, Domain, URL string
+	// CertificateID is the first of its domain's own, Default whether the domain is the
+	// default one.
+	CertificateID string
+	Default       bool
+	// RedirectTo is the LocationId of where requests are sent; empty for nowhere.
+	RedirectTo string
+	Targets    []Target
 }
 
 // Target is one binding.
@@ -44,17 +64,39 @@ func (s *Server) LoadBalancers() []LoadBalancer {
 		listeners, _ := s.backend.Listeners(info.ID, true, nil)
 		for _, l := range listeners {
 			out := Listener{ID: l.ID, Name: l.Settings.Name, Protocol: l.Protocol, Port: l.Port}
+			out.CertificateID = first(common.StringPtrs(l.Settings.Certificate.IDs))
 			for _, p := range l.Places {
-				for _, t := range p.Targets {
-					out.Targets = append(out.Targets, Target{
-						IP: t.Addr.Addr(), Port: int(t.Addr.Port()), Weight: t.Weight, Tag: t.Tag,
-						Health: t.Health.String(), Registered: t.Registered,
-					})
+				if p.Rule == nil {
+					out.Targets = inspect(p.Targets)
+					continue
 				}
+				out.Rules = append(out.Rules, inspectRule(p))
 			}
 			lb.Listeners = append(lb.Listeners, out)
 		}
 		all = append(all, lb)
+	}
+	return all
+}
+
+func inspectRule(p backend.Place) Rule {
+	rule := Rule{
+		ID: p.Location, Domain: p.Rule.Domain, URL: p.Rule.URL, Default: p.Rule.Default, Targets: inspect(p.Targets),
+		CertificateID: first(common.StringPtrs(p.Rule.Certificate.IDs)),
+	}
+	if to := p.Rule.Redirect; to != nil {
+		rule.RedirectTo = to.Location
+	}
+	return rule
+}
+
+func inspect(targets []backend.Target) []Target {
+	var all []Target
+	for _, t := range targets {
+		all = append(all, Target{
+			IP: t.Addr.Addr(), Port: int(t.Addr.Port()), Weight: t.Weight, Tag: t.Tag,
+			Health: t.Health.String(), Registered: t.Registered,
+		})
 	}
 	return all
 }

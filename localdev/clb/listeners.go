@@ -29,12 +29,11 @@ func (s *Server) createListener(op backend.Op, q *api.CreateListenerRequestParam
 		return nil, failure("InvalidParameterValue.Length", "Length of `.ListenerNames` should be that of `.Ports`, %d, it is %d.", len(q.Ports), len(q.ListenerNames))
 	}
 	err = unsupported(
-		need{"Protocol: " + protocol, protocol != "TCP" && protocol != "UDP"},
+		need{"Protocol: " + protocol, protocol == "TCP_SSL" || protocol == "QUIC"},
 		need{"TargetType", q.TargetType != nil && *q.TargetType != "NODE"},
 		need{"SessionType", q.SessionType != nil && *q.SessionType != "NORMAL"},
 		need{"EndPort", value(q.EndPort) != 0}, list("FullEndPorts", q.FullEndPorts),
-		need{"Certificate", q.Certificate != nil}, need{"MultiCertInfo", q.MultiCertInfo != nil},
-		need{"ProxyProtocol", value(q.ProxyProtocol)},
+		need{"ProxyProtocol", value(q.ProxyProtocol)}, need{"H2cSwitch", value(q.H2cSwitch)},
 		need{"RescheduleTargetZeroWeight", value(q.RescheduleTargetZeroWeight)},
 		need{"RescheduleUnhealthy", value(q.RescheduleUnhealthy)},
 		need{"RescheduleExpandTarget", value(q.RescheduleExpandTarget)},
@@ -42,11 +41,7 @@ func (s *Server) createListener(op backend.Op, q *api.CreateListenerRequestParam
 	if err != nil {
 		return nil, err
 	}
-	settings, err := change{
-		name: nil, session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
-		schedulers: []string{"WRR", "LEAST_CONN"},
-		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
-	}.apply(protocol, defaultSettings(protocol))
+	settings, err := s.newSettings(protocol, q)
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +67,39 @@ func (s *Server) createListener(op backend.Op, q *api.CreateListenerRequestParam
 	return &api.CreateListenerResponseParams{ListenerIds: common.StringPtrs(ids)}, nil
 }
 
+// newSettings are those that a new listener asks for.
+func (s *Server) newSettings(protocol string, q *api.CreateListenerRequestParams) (backend.Settings, error) {
+	c := change{
+		session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
+		schedulers: []string{"WRR", "LEAST_CONN"},
+		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
+		others: others4(q.SniSwitch, q.KeepaliveEnable, q.Certificate, q.MultiCertInfo),
+	}
+	if !layer7(protocol) {
+		return c.apply(protocol, defaultSettings(protocol))
+	}
+	certificate, err := s.certificate(q.Certificate, q.MultiCertInfo)
+	if err != nil {
+		return backend.Settings{}, err
+	}
+	return create7(protocol, change7{sni: q.SniSwitch, keepAlive: q.KeepaliveEnable, certificate: certificate, others: others7(c)})
+}
+
+// others4 are the parameters of layer-7 listeners.
+func others4(sni, keepAlive *int64, certificate *api.CertificateInput, multi *api.MultiCertInfo) []need {
+	return []need{
+		{"SniSwitch", value(sni) != 0}, {"KeepaliveEnable", value(keepAlive) != 0},
+		{"Certificate", certificate != nil}, {"MultiCertInfo", multi != nil},
+	}
+}
+
 func (s *Server) modifyListener(op backend.Op, q *api.ModifyListenerRequestParams) (*empty, error) {
 	err := firstError(
 		required(id("LoadBalancerId", q.LoadBalancerId), id("ListenerId", q.ListenerId)),
 		unsupported(
 			need{"TargetType", q.TargetType != nil && *q.TargetType != "NODE"},
 			need{"SessionType", q.SessionType != nil && *q.SessionType != "NORMAL"},
-			need{"Certificate", q.Certificate != nil}, need{"MultiCertInfo", q.MultiCertInfo != nil},
-			need{"ProxyProtocol", value(q.ProxyProtocol)}, need{"SniSwitch", value(q.SniSwitch) != 0},
-			need{"KeepaliveEnable", value(q.KeepaliveEnable) != 0},
+			need{"ProxyProtocol", value(q.ProxyProtocol)},
 			need{"RescheduleTargetZeroWeight", value(q.RescheduleTargetZeroWeight)},
 			need{"RescheduleUnhealthy", value(q.RescheduleUnhealthy)},
 			need{"RescheduleExpandTarget", value(q.RescheduleExpandTarget)},
@@ -93,8 +112,19 @@ func (s *Server) modifyListener(op backend.Op, q *api.ModifyListenerRequestParam
 		name: q.ListenerName, session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
 		schedulers: []string{"WRR", "LEAST_CONN", "IP_HASH"},
 		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
+		others: others4(q.SniSwitch, q.KeepaliveEnable, q.Certificate, q.MultiCertInfo),
 	}
-	return &empty{}, s.backend.ModifyListener(op, *q.LoadBalancerId, *q.ListenerId, c.apply)
+	certificate, err := s.certificate(q.Certificate, q.MultiCertInfo)
+	if err != nil {
+		return nil, err
+	}
+	c7 := change7{name: q.ListenerName, sni: q.SniSwitch, keepAlive: q.KeepaliveEnable, certificate: certificate, others: others7(c)}
+	return &empty{}, s.backend.ModifyListener(op, *q.LoadBalancerId, *q.ListenerId, func(protocol string, set backend.Settings) (backend.Settings, error) {
+		if layer7(protocol) {
+			return c7.apply(protocol, set)
+		}
+		return c.apply(protocol, set)
+	})
 }
 
 func (s *Server) deleteListener(op backend.Op, q *api.DeleteListenerRequestParams) (*empty, error) {
@@ -147,6 +177,9 @@ func listenerFilter(ids []*string, protocol *string, port *int64) func(backend.L
 }
 
 func (s *Server) listener(l backend.Listener) *api.Listener {
+	if layer7(l.Protocol) {
+		return s.listener7(l)
+	}
 	set := l.Settings
 	return &api.Listener{
 		ListenerId: &l.ID, ListenerName: &set.Name, Protocol: &l.Protocol, Port: common.Int64Ptr(int64(l.Port)),

@@ -5,7 +5,6 @@ import (
 	"regexp"
 
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 
 	"github.com/clb-direct/clb-direct/localdev/clb/backend"
 )
@@ -35,6 +34,8 @@ type change struct {
 	maxConn, maxCps *int64
 	rst, snat       *bool
 	health          *api.HealthCheck
+	// others are parameters that layer 4 doesn't have.
+	others []need
 }
 
 // apply makes the change to settings, checking ranges.
@@ -43,6 +44,7 @@ func (c change) apply(protocol string, set backend.Settings) (backend.Settings, 
 		checkName("ListenerName", c.name),
 		among("Scheduler", c.scheduler, c.schedulers...),
 		within("IdleConnectTimeout", c.idle, 10, 1980),
+		notFor(protocol, c.others...),
 	)
 	if err != nil {
 		return set, err
@@ -66,7 +68,7 @@ func (c change) apply(protocol string, set backend.Settings) (backend.Settings, 
 	if c.health == nil {
 		return set, nil
 	}
-	set.HealthCheck, err = changeHealthCheck(protocol, set.HealthCheck, c.health)
+	set.HealthCheck, err = changeHealthCheck(kindsOfCheck(protocol), set.HealthCheck, c.health)
 	return set, err
 }
 
@@ -76,12 +78,17 @@ func override[T any](to *T, from *T) {
 	}
 }
 
-// changeHealthCheck makes the change to a health check, checking ranges.
-func changeHealthCheck(protocol string, hc backend.HealthCheck, in *api.HealthCheck) (backend.HealthCheck, error) {
-	kinds := []string{"TCP", "HTTP", "CUSTOM"}
+// kindsOfCheck are those of a layer-4 listener (CLB API, HealthCheck.CheckType).
+func kindsOfCheck(protocol string) []string {
 	if protocol == "UDP" {
-		kinds = []string{"PING", "CUSTOM"}
+		return []string{"PING", "CUSTOM"}
 	}
+	return []string{"TCP", "HTTP", "CUSTOM"}
+}
+
+// changeHealthCheck makes the change to a health check of one of the kinds, checking
+// ranges.
+func changeHealthCheck(kinds []string, hc backend.HealthCheck, in *api.HealthCheck) (backend.HealthCheck, error) {
 	err := firstError(
 		within("HealthSwitch", in.HealthSwitch, 0, 1),
 		within("TimeOut", in.TimeOut, 2, 60),
@@ -117,6 +124,7 @@ func changeHealthCheck(protocol string, hc backend.HealthCheck, in *api.HealthCh
 	override(&hc.SendContext, in.SendContext)
 	override(&hc.RecvContext, in.RecvContext)
 	override(&hc.SourceIPType, in.SourceIpType)
+	override(&hc.ExtendedCode, in.ExtendedCode)
 	hc.Port = max(hc.Port, 0)
 	// "TimeOut ... less than IntervalTime", yet 2 is documented as the least of both: taken
 	// together the two leave no interval of 2 unless these very two pass.
@@ -155,19 +163,19 @@ func checkKind(hc backend.HealthCheck) error {
 
 func describeHealthCheck(hc backend.HealthCheck) *api.HealthCheck {
 	out := &api.HealthCheck{
-		HealthSwitch: common.Int64Ptr(0), TimeOut: &hc.Timeout, IntervalTime: &hc.Interval,
+		HealthSwitch: number(hc.On), TimeOut: &hc.Timeout, IntervalTime: &hc.Interval,
 		HealthNum: &hc.HealthNum, UnHealthNum: &hc.UnHealthNum, CheckType: &hc.Kind, SourceIpType: &hc.SourceIPType,
-	}
-	if hc.On {
-		out.HealthSwitch = common.Int64Ptr(1)
 	}
 	if hc.Port != 0 {
 		out.CheckPort = &hc.Port
 	}
 	switch hc.Kind {
-	case "HTTP":
+	case "HTTP", "HTTPS", "GRPC":
 		out.HttpCode, out.HttpCheckPath, out.HttpCheckDomain = &hc.Codes, &hc.Path, &hc.Domain
 		out.HttpCheckMethod, out.HttpVersion = &hc.Method, &hc.Version
+		if hc.Kind == "GRPC" {
+			out.ExtendedCode = &hc.ExtendedCode
+		}
 	case "CUSTOM":
 		out.ContextType, out.SendContext, out.RecvContext = &hc.ContextType, &hc.SendContext, &hc.RecvContext
 	}

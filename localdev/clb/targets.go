@@ -1,6 +1,7 @@
 package clb
 
 import (
+	"math"
 	"net/netip"
 
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
@@ -19,14 +20,6 @@ const (
 
 // defaultWeight is that of a target registered without one.
 const defaultWeight = 10
-
-// at is where the single actions' targets are; Domain and Url are layer 7's.
-func at(listener, location, domain, url *string) (backend.Where, error) {
-	if err := unsupported(id("Domain", domain), id("Url", url)); err != nil {
-		return backend.Where{}, err
-	}
-	return backend.Where{Listener: value(listener), Location: value(location)}, nil
-}
 
 // ask is a target as the four structs of the API that have one give it.
 type ask struct {
@@ -72,31 +65,46 @@ func (a ask) binding(where backend.Where, weight int64, tag string) (backend.Bin
 	return backend.Binding{Where: where, Addr: netip.AddrPortFrom(ip, uint16(*a.port)), Weight: int(weight), Tag: tag}, nil
 }
 
-func bindings(where backend.Where, targets []*api.Target, weight int64, tag string) ([]backend.Binding, error) {
-	var all []backend.Binding
-	for _, t := range targets {
-		bind, err := askOf(t).binding(where, weight, tag)
-		if err != nil {
+// part is targets of one place, with what those have that say nothing themselves.
+type part struct {
+	listener, location, domain, url *string
+	targets                         []*api.Target
+	weight                          *int64
+	tag                             string
+}
+
+// bindings checks a part of a call; names are the parameters' in messages.
+func (p part) bindings(prefix string) ([]backend.Binding, error) {
+	err := required(id(prefix+"ListenerId", p.listener), list(prefix+"Targets", p.targets))
+	if err != nil {
+		return nil, err
+	}
+	where := backend.Where{Listener: *p.listener, Location: value(p.location)}
+	if where.Location == "" {
+		where.Domain, where.URL = value(p.domain), value(p.url)
+	}
+	weight := int64(defaultWeight)
+	override(&weight, p.weight)
+	all := make([]backend.Binding, len(p.targets))
+	for i, t := range p.targets {
+		if all[i], err = askOf(t).binding(where, weight, p.tag); err != nil {
 			return nil, err
 		}
-		all = append(all, bind)
 	}
 	return all, nil
 }
 
+// single checks what the actions on one listener or rule share.
+func single(lb *string, p part, limit int) ([]backend.Binding, error) {
+	err := firstError(required(id("LoadBalancerId", lb)), atMost("Targets", p.targets, limit))
+	if err != nil {
+		return nil, err
+	}
+	return p.bindings("")
+}
+
 func (s *Server) registerTargets(op backend.Op, q *api.RegisterTargetsRequestParams) (*empty, error) {
-	err := firstError(
-		required(id("LoadBalancerId", q.LoadBalancerId), id("ListenerId", q.ListenerId), list("Targets", q.Targets)),
-		atMost("Targets", q.Targets, maxTargets),
-	)
-	if err != nil {
-		return nil, err
-	}
-	where, err := at(q.ListenerId, q.LocationId, q.Domain, q.Url)
-	if err != nil {
-		return nil, err
-	}
-	all, err := bindings(where, q.Targets, defaultWeight, "")
+	all, err := single(q.LoadBalancerId, part{listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets}, maxTargets)
 	if err != nil {
 		return nil, err
 	}
@@ -104,18 +112,7 @@ func (s *Server) registerTargets(op backend.Op, q *api.RegisterTargetsRequestPar
 }
 
 func (s *Server) deregisterTargets(op backend.Op, q *api.DeregisterTargetsRequestParams) (*empty, error) {
-	err := firstError(
-		required(id("LoadBalancerId", q.LoadBalancerId), id("ListenerId", q.ListenerId), list("Targets", q.Targets)),
-		atMost("Targets", q.Targets, maxTargets),
-	)
-	if err != nil {
-		return nil, err
-	}
-	where, err := at(q.ListenerId, q.LocationId, q.Domain, q.Url)
-	if err != nil {
-		return nil, err
-	}
-	all, err := bindings(where, q.Targets, defaultWeight, "")
+	all, err := single(q.LoadBalancerId, part{listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets}, maxTargets)
 	if err != nil {
 		return nil, err
 	}
@@ -171,24 +168,17 @@ func batch(lb *string, targets []*api.BatchTarget) ([]backend.Binding, error) {
 }
 
 // modifyTargetWeight: a target's weight beats the request's, which is 10 by default. A
-// target without a port is an InternalError on the real thing too.
+// target without a port is an InternalError on the real thing too. How many targets it
+// takes is not documented.
 func (s *Server) modifyTargetWeight(op backend.Op, q *api.ModifyTargetWeightRequestParams) (*empty, error) {
-	err := required(id("LoadBalancerId", q.LoadBalancerId), id("ListenerId", q.ListenerId), list("Targets", q.Targets))
-	if err != nil {
-		return nil, err
-	}
-	where, err := at(q.ListenerId, q.LocationId, q.Domain, q.Url)
-	if err != nil {
-		return nil, err
-	}
 	for _, t := range q.Targets {
 		if t == nil || t.Port == nil {
 			return nil, failure("InternalError", "An internal error has occurred. Retry your request.")
 		}
 	}
-	weight := int64(defaultWeight)
-	override(&weight, q.Weight)
-	all, err := bindings(where, q.Targets, weight, "")
+	all, err := single(q.LoadBalancerId, part{
+		listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets, weight: q.Weight,
+	}, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
@@ -196,56 +186,53 @@ func (s *Server) modifyTargetWeight(op backend.Op, q *api.ModifyTargetWeightRequ
 }
 
 func (s *Server) batchModifyTargetWeight(op backend.Op, q *api.BatchModifyTargetWeightRequestParams) (*empty, error) {
-	err := firstError(
-		required(id("LoadBalancerId", q.LoadBalancerId), list("ModifyList", q.ModifyList)),
-		atMost("ModifyList", q.ModifyList, maxModifyList),
-	)
-	if err != nil {
+	if err := atMost("ModifyList", q.ModifyList, maxModifyList); err != nil {
 		return nil, err
 	}
-	var all []backend.Binding
-	for _, rule := range q.ModifyList {
-		err := required(need{"ModifyList.ListenerId", rule != nil && value(rule.ListenerId) != ""}, need{"ModifyList.Targets", rule != nil && len(rule.Targets) > 0})
-		if err != nil {
-			return nil, err
+	parts := make([]part, len(q.ModifyList))
+	for i, rule := range q.ModifyList {
+		if rule == nil {
+			continue
 		}
 		if err := atMost("ModifyList.Targets", rule.Targets, maxModifyOfRule); err != nil {
 			return nil, err
 		}
-		where := backend.Where{Listener: *rule.ListenerId, Location: value(rule.LocationId)}
-		weight := int64(defaultWeight)
-		override(&weight, rule.Weight)
-		part, err := bindings(where, rule.Targets, weight, "")
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, part...)
+		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, domain: rule.Domain, url: rule.Url, targets: rule.Targets, weight: rule.Weight}
 	}
-	if err := atMost("ModifyList.Targets", all, maxBatch); err != nil {
+	all, err := modifications(q.LoadBalancerId, parts)
+	if err != nil {
 		return nil, err
 	}
 	return &empty{}, s.backend.Weigh(op, *q.LoadBalancerId, all)
 }
 
 func (s *Server) batchModifyTargetTag(op backend.Op, q *api.BatchModifyTargetTagRequestParams) (*empty, error) {
-	if err := required(id("LoadBalancerId", q.LoadBalancerId), list("ModifyList", q.ModifyList)); err != nil {
-		return nil, err
-	}
-	var all []backend.Binding
-	for _, rule := range q.ModifyList {
-		err := required(need{"ModifyList.ListenerId", rule != nil && value(rule.ListenerId) != ""}, need{"ModifyList.Targets", rule != nil && len(rule.Targets) > 0})
-		if err != nil {
-			return nil, err
+	parts := make([]part, len(q.ModifyList))
+	for i, rule := range q.ModifyList {
+		if rule == nil {
+			continue
 		}
-		where := backend.Where{Listener: *rule.ListenerId, Location: value(rule.LocationId)}
-		part, err := bindings(where, rule.Targets, defaultWeight, value(rule.Tag))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, part...)
+		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, targets: rule.Targets, tag: value(rule.Tag)}
 	}
-	if err := atMost("ModifyList.Targets", all, maxBatch); err != nil {
+	all, err := modifications(q.LoadBalancerId, parts)
+	if err != nil {
 		return nil, err
 	}
 	return &empty{}, s.backend.Retag(op, *q.LoadBalancerId, all)
+}
+
+// modifications checks what the batch changes of bound targets share.
+func modifications(lb *string, parts []part) ([]backend.Binding, error) {
+	if err := required(id("LoadBalancerId", lb), list("ModifyList", parts)); err != nil {
+		return nil, err
+	}
+	var all []backend.Binding
+	for _, p := range parts {
+		some, err := p.bindings("ModifyList.")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, atMost("ModifyList.Targets", all, maxBatch)
 }

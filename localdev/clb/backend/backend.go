@@ -30,9 +30,12 @@ type Options struct {
 	Second time.Duration
 	// Public and Internal are what virtual addresses come from.
 	Public, Internal netip.Prefix
-	// UniqueBackends allows an address and port at one listener of a load balancer and
-	// protocol only: the stricter reading of an undecided rule.
+	// UniqueBackends allows an address and port at one layer-4 listener of a load
+	// balancer and protocol only: the stricter reading of an undecided rule.
 	UniqueBackends bool
+	// NameDefault refuses to delete the default domain of a listener that has others
+	// unless a new one is named; otherwise the oldest of the others takes its place.
+	NameDefault bool
 	// Rebind makes registering a bound target change its weight and tag; otherwise it
 	// is refused as a duplicate. The documentation doesn't say.
 	Rebind bool
@@ -54,17 +57,20 @@ type Backend struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	mu         sync.Mutex
-	closed     bool
-	rand       *rand.Rand
-	seq        int
-	lbs        map[string]*loadBalancer
-	vips       *addresses
-	tasks      map[string]*task
-	taskOrder  []string
-	tokens     map[string]*token
-	deletions  []time.Time
-	unbindable map[netip.Addr]bool
+	mu        sync.Mutex
+	closed    bool
+	rand      *rand.Rand
+	seq       int
+	lbs       map[string]*loadBalancer
+	vips      *addresses
+	tasks     map[string]*task
+	taskOrder []string
+	tokens    map[string]*token
+	deletions []time.Time
+	// unbindable are the addresses that can't be bound, by the location where; those at
+	// the empty one nowhere.
+	unbindable   map[string]map[netip.Addr]bool
+	certificates certificates
 }
 
 // New starts an empty backend.
@@ -80,15 +86,16 @@ func New(ctx context.Context, opts Options) *Backend {
 	}
 	opts.Plane.Seed = opts.Seed
 	b := &Backend{
-		opts:       opts,
-		log:        opts.Plane.Log,
-		plane:      dataplane.New(opts.Plane),
-		rand:       rand.New(rand.NewPCG(opts.Seed, 1)),
-		lbs:        map[string]*loadBalancer{},
-		vips:       newAddresses(),
-		tasks:      map[string]*task{},
-		tokens:     map[string]*token{},
-		unbindable: map[netip.Addr]bool{},
+		opts:         opts,
+		log:          opts.Plane.Log,
+		plane:        dataplane.New(opts.Plane),
+		rand:         rand.New(rand.NewPCG(opts.Seed, 1)),
+		lbs:          map[string]*loadBalancer{},
+		vips:         newAddresses(),
+		tasks:        map[string]*task{},
+		tokens:       map[string]*token{},
+		unbindable:   map[string]map[netip.Addr]bool{},
+		certificates: newCertificates(),
 	}
 	b.ctx, b.cancel = context.WithCancel(ctx)
 	return b
@@ -105,15 +112,17 @@ func (b *Backend) Close() {
 	b.vips.close()
 }
 
-// FailTargets sets which addresses can't be bound from now on, as if their network
-// interface were attached to no node; none ends it.
-func (b *Backend) FailTargets(ips ...netip.Addr) {
+// FailTargets sets which addresses can't be bound from now on at a location, or
+// anywhere if it is empty, as if their network interface were attached to no node; none
+// ends it there.
+func (b *Backend) FailTargets(location string, ips ...netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	clear(b.unbindable)
+	set := make(map[netip.Addr]bool, len(ips))
 	for _, ip := range ips {
-		b.unbindable[ip] = true
+		set[ip] = true
 	}
+	b.unbindable[location] = set
 }
 
 // Op is one call to the backend.
@@ -138,28 +147,6 @@ type loadBalancer struct {
 	queue     queue
 }
 
-// listener is one listener and the places targets live at: itself at layer 4. Rules of
-// layer 7 are further places with a location of their own.
-type listener struct {
-	info   Listener
-	places []*place
-}
-
-// place is what targets are bound to: a listener, or a location of one.
-type place struct {
-	location string
-	targets  []*target
-	index    map[netip.AddrPort]*target
-}
-
-type target struct {
-	addr       netip.AddrPort
-	weight     int
-	tag        string
-	registered time.Time
-	verdict    *dataplane.Verdict
-}
-
 func failure(code, format string, args ...any) error {
 	return &tc3.Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
@@ -170,26 +157,6 @@ func (b *Backend) find(id string) (*loadBalancer, error) {
 		return nil, failure("InvalidParameter.LBIdNotFound", "Loadbalancer %s not found.", id)
 	}
 	return lb, nil
-}
-
-// listener finds one that exists; a task may be creating others.
-func (lb *loadBalancer) listener(id string) (*listener, error) {
-	for _, l := range lb.listeners {
-		if l.info.ID == id {
-			return l, nil
-		}
-	}
-	return nil, failure("InvalidParameter.ListenerIdNotFound", "some ListenerId of loadbalancer %s not found: %s.", lb.info.ID, id)
-}
-
-// place finds where targets live; location is empty at layer 4.
-func (l *listener) place(location string) (*place, error) {
-	for _, p := range l.places {
-		if p.location == location {
-			return p, nil
-		}
-	}
-	return nil, failure("InvalidParameter.LocationNotFound", "location %q of listener %s not found.", location, l.info.ID)
 }
 
 // newID makes an id like the real ones: a prefix and eight letters and digits.

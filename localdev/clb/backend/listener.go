@@ -27,16 +27,19 @@ func (b *Backend) CreateListeners(op Op, id string, wants []NewListener) ([]stri
 	if err := b.free(lb); err != nil {
 		return nil, err
 	}
-	taken := map[NewListener]bool{}
+	taken := map[socket]bool{}
 	for _, l := range lb.listeners {
-		taken[NewListener{Protocol: l.info.Protocol, Port: l.info.Port}] = true
+		taken[l.socket()] = true
 	}
 	for _, want := range wants {
-		key := NewListener{Protocol: want.Protocol, Port: want.Port}
+		key := socket{network(want.Protocol), want.Port}
 		if taken[key] {
 			return nil, failure("InvalidParameter.PortCheckFailed", "port %d of protocol %s is in use on loadbalancer %s.", want.Port, want.Protocol, id)
 		}
 		taken[key] = true
+		if err := b.certificates.usable(want.Settings.Certificate, b.opts.Now()); err != nil {
+			return nil, err
+		}
 		// A listener that was there may not have left the data plane yet.
 		err := dataplane.Listenable(network(want.Protocol), netip.AddrPortFrom(lb.info.VIP, uint16(want.Port)))
 		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
@@ -50,10 +53,7 @@ func (b *Backend) CreateListeners(op Op, id string, wants []NewListener) ([]stri
 	var made []*listener
 	var ids []string
 	for _, want := range wants {
-		l := &listener{
-			info:   Listener{ID: b.newID("lbl-"), Protocol: want.Protocol, Port: want.Port, Settings: want.Settings},
-			places: []*place{{index: map[netip.AddrPort]*target{}}},
-		}
+		l := b.newListener(want)
 		made = append(made, l)
 		ids = append(ids, l.info.ID)
 	}
@@ -65,6 +65,23 @@ func (b *Backend) CreateListeners(op Op, id string, wants []NewListener) ([]stri
 		}
 		return nil
 	})
+}
+
+// socket is what listeners of a load balancer can't share: TCP, HTTP and HTTPS are the
+// same to a port.
+type socket struct {
+	network string
+	port    int
+}
+
+func (l *listener) socket() socket { return socket{network(l.info.Protocol), l.info.Port} }
+
+func (b *Backend) newListener(want NewListener) *listener {
+	l := &listener{info: Listener{ID: b.newID("lbl-"), Protocol: want.Protocol, Port: want.Port, Settings: want.Settings}}
+	if !l.layer7() {
+		l.places = []*place{newPlace()}
+	}
+	return l
 }
 
 // ModifyListener starts changing a listener's settings to what change makes of them.
@@ -83,7 +100,17 @@ func (b *Backend) ModifyListener(op Op, id, listenerID string, change func(proto
 	if err != nil {
 		return err
 	}
+	if err := b.certificates.usable(settings.Certificate, b.opts.Now()); err != nil {
+		return err
+	}
 	return b.start(op, []*loadBalancer{lb}, func() error {
+		if settings.SNI && !l.info.Settings.SNI {
+			// Domains go on with the certificate that they had from the listener.
+			for _, d := range l.domains {
+				d.certificate = l.info.Settings.Certificate
+			}
+			settings.Certificate = Certificate{}
+		}
 		l.info.Settings = settings
 		b.show(lb, l)
 		return nil
@@ -112,6 +139,11 @@ func (b *Backend) DeleteListeners(op Op, id string, listenerIDs []string) error 
 	}
 	return b.start(op, []*loadBalancer{lb}, func() error {
 		for _, l := range gone {
+			for _, other := range b.forget(lb, l.places) {
+				if other != l {
+					b.show(lb, other)
+				}
+			}
 			lb.listeners = slices.DeleteFunc(lb.listeners, func(other *listener) bool { return other == l })
 			b.propagate(lb, func() { b.plane.Remove(l.info.ID) })
 		}

@@ -37,8 +37,8 @@ type Listener struct {
 	Port         int
 	Created      time.Time
 	Settings     Settings
-	// Places are where its targets are, if they were asked for: one with no location at
-	// layer 4.
+	// Places are where its targets are: one with no location at layer 4, its rules at
+	// layer 7.
 	Places []Place
 }
 
@@ -53,6 +53,11 @@ type Settings struct {
 	DeregisterTargetRst, SnatEnable       bool
 	// MaxConn and MaxCps are kept and not enforced; -1 is no limit.
 	MaxConn, MaxCps int64
+
+	// Layer 7 has these and of the above the name only. Certificate is zero for HTTP and
+	// where SNI has it by domain.
+	Certificate    Certificate
+	SNI, KeepAlive bool
 }
 
 // HealthCheck is a listener's health check with every default filled in (CLB API,
@@ -67,13 +72,51 @@ type HealthCheck struct {
 	Codes                                 int64
 	ContextType, SendContext, RecvContext string
 	SourceIPType                          int64
+	// ExtendedCode are the healthy gRPC codes, like "12" or "0-99".
+	ExtendedCode string
 }
 
-// Place is a listener, or a location of one, and its targets in the order of their
+// Place is a listener, or a rule of one, and its targets in the order of their
 // registration.
 type Place struct {
 	Location string
-	Targets  []Target
+	// Rule is nil at layer 4.
+	Rule *Rule
+	// Targets are there if they were asked for.
+	Targets []Target
+}
+
+// Rule is one rule of a layer-7 listener as it was when asked for.
+type Rule struct {
+	Domain, URL string
+	Settings    RuleSettings
+	Created     time.Time
+	// Auto is a rule that AutoRewrite has made.
+	Auto bool
+	// Certificate, HTTP2 and Default are the domain's.
+	Certificate    Certificate
+	HTTP2, Default bool
+	// Redirect is nil where there is none.
+	Redirect *Redirect
+}
+
+// RuleSettings are what ModifyRule can change, the path apart.
+type RuleSettings struct {
+	HealthCheck HealthCheck
+	Scheduler   string
+	ForwardType string
+	CookieName  string
+	// SessionExpireTime is in seconds; no session persistence is 0.
+	SessionExpireTime int64
+}
+
+// Redirect is where a rule sends its requests.
+type Redirect struct {
+	Listener, Location string
+	Code               int
+	TakeURL            bool
+	// Auto is one that AutoRewrite has made.
+	Auto bool
 }
 
 // Target is one binding.
@@ -108,7 +151,7 @@ func (b *Backend) LoadBalancer(id string) (LoadBalancer, error) {
 }
 
 // Listeners lists the listeners of an instance that want says yes to (nil: all), in the
-// order of their creation, with their targets if asked for.
+// order of their creation, with the targets of their places if asked for.
 func (b *Backend) Listeners(id string, targets bool, want func(Listener) bool) ([]Listener, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,9 +165,7 @@ func (b *Backend) Listeners(id string, targets bool, want func(Listener) bool) (
 			continue
 		}
 		info := l.info
-		if targets {
-			info.Places = l.snapshot()
-		}
+		info.Places = l.snapshot(targets)
 		all = append(all, info)
 	}
 	return all, nil
@@ -146,19 +187,42 @@ func (lb *loadBalancer) targetCount() int {
 	return n
 }
 
-func (l *listener) snapshot() []Place {
+func (l *listener) snapshot(targets bool) []Place {
 	places := make([]Place, len(l.places))
 	for i, p := range l.places {
-		targets := make([]Target, len(p.targets))
-		for j, t := range p.targets {
-			health := t.verdict.State()
-			// The switch counts from when it is set; the data plane follows.
-			if !l.info.Settings.HealthCheck.On {
-				health = dataplane.Closed
-			}
-			targets[j] = Target{Addr: t.addr, Weight: t.weight, Tag: t.tag, Registered: t.registered, Health: health}
+		places[i] = Place{Location: p.location, Rule: l.describe(p)}
+		if targets {
+			places[i].Targets = l.targets(p)
 		}
-		places[i] = Place{Location: p.location, Targets: targets}
 	}
 	return places
+}
+
+func (l *listener) targets(p *place) []Target {
+	// The switch counts from when it is set; the data plane follows.
+	on := l.healthCheck(p).On
+	all := make([]Target, len(p.targets))
+	for i, t := range p.targets {
+		health := t.verdict.State()
+		if !on {
+			health = dataplane.Closed
+		}
+		all[i] = Target{Addr: t.addr, Weight: t.weight, Tag: t.tag, Registered: t.registered, Health: health}
+	}
+	return all
+}
+
+func (l *listener) describe(p *place) *Rule {
+	if p.rule == nil {
+		return nil
+	}
+	r := p.rule
+	out := &Rule{
+		Domain: r.domain.name, URL: r.url, Settings: r.settings, Created: r.created, Auto: r.auto,
+		Certificate: r.domain.certificate, HTTP2: r.domain.http2, Default: r.domain == l.fallback,
+	}
+	if to := r.redirect; to != nil {
+		out.Redirect = &Redirect{Listener: to.listener.info.ID, Location: to.place.location, Code: to.code, TakeURL: to.takeURL, Auto: to.auto}
+	}
+	return out
 }

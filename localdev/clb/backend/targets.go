@@ -8,8 +8,9 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb/dataplane"
 )
 
-// Where names a place targets live at: a listener, and at layer 7 a location.
-type Where struct{ Listener, Location string }
+// Where names a place targets live at: a listener, and at layer 7 a location, by its id
+// or else by domain and path.
+type Where struct{ Listener, Location, Domain, URL string }
 
 // Binding is a target at a place. Which fields count depends on the call.
 type Binding struct {
@@ -37,25 +38,32 @@ type group struct {
 // whole call.
 func (lb *loadBalancer) groups(bindings []Binding) ([]*group, error) {
 	var all []*group
-	byWhere := map[Where]*group{}
+	byWhere, byPlace := map[Where]*group{}, map[*place]*group{}
 	for _, bind := range bindings {
 		g := byWhere[bind.Where]
 		if g == nil {
-			l, err := lb.listener(bind.Listener)
+			l, p, err := lb.place(bind.Where)
 			if err != nil {
 				return nil, err
 			}
-			p, err := l.place(bind.Location)
-			if err != nil {
-				return nil, err
+			if g = byPlace[p]; g == nil {
+				g = &group{l: l, p: p}
+				byPlace[p] = g
+				all = append(all, g)
 			}
-			g = &group{l: l, p: p}
 			byWhere[bind.Where] = g
-			all = append(all, g)
 		}
 		g.bindings = append(g.bindings, bind)
 	}
 	return all, nil
+}
+
+// String is the place's name in messages.
+func (g *group) String() string {
+	if g.p.location == "" {
+		return "listener " + g.l.info.ID
+	}
+	return "location " + g.p.location + " of listener " + g.l.info.ID
 }
 
 // change is one of the things that can be done to the targets of a place. check says
@@ -177,7 +185,7 @@ func (b *Backend) sift(lb *loadBalancer, groups []*group, c change) ([]*group, F
 	var before []*group
 	for _, g := range groups {
 		err := c.check(lb, g)
-		if err == nil && c.alone {
+		if err == nil && c.alone && !g.l.layer7() {
 			err = g.shares(before)
 		}
 		if err == nil {
@@ -220,8 +228,9 @@ func (b *Backend) applyAll(lb *loadBalancer, groups []*group, c change) {
 // the API wants first (BatchTarget.EniIp).
 func (b *Backend) attached(g *group) error {
 	for _, bind := range g.bindings {
-		if b.unbindable[bind.Addr.Addr()] && g.p.index[bind.Addr] == nil {
-			return failure("FailedOperation", "eni ip %s is not bound to a CVM.", bind.Addr.Addr())
+		ip := bind.Addr.Addr()
+		if (b.unbindable[""][ip] || b.unbindable[g.p.location][ip]) && g.p.index[bind.Addr] == nil {
+			return failure("FailedOperation", "eni ip %s is not bound to a CVM.", ip)
 		}
 	}
 	return nil
@@ -247,19 +256,19 @@ func (b *Backend) canBind(lb *loadBalancer, g *group) error {
 	fresh := 0
 	for _, bind := range g.bindings {
 		if seen[bind.Addr] {
-			return failure("InvalidParameterValue.Duplicate", "target %s is named twice for listener %s.", bind.Addr, g.l.info.ID)
+			return failure("InvalidParameterValue.Duplicate", "target %s is named twice for %s.", bind.Addr, g)
 		}
 		seen[bind.Addr] = true
 		if g.p.index[bind.Addr] == nil {
 			fresh++
 		} else if !b.opts.Rebind {
-			return failure("InvalidParameterValue.Duplicate", "target %s is bound to listener %s already.", bind.Addr, g.l.info.ID)
+			return failure("InvalidParameterValue.Duplicate", "target %s is bound to %s already.", bind.Addr, g)
 		}
 	}
 	if limit := b.opts.Quotas.Targets; len(g.p.targets)+fresh > limit {
-		return failure("LimitExceeded", "the quota of targets per listener or rule is %d, %d are bound to listener %s.", limit, len(g.p.targets), g.l.info.ID)
+		return failure("LimitExceeded", "the quota of targets per listener or rule is %d, %d are bound to %s.", limit, len(g.p.targets), g)
 	}
-	if b.opts.UniqueBackends {
+	if b.opts.UniqueBackends && !g.l.layer7() {
 		return lb.elsewhere(g)
 	}
 	return nil
@@ -303,10 +312,10 @@ func bound(_ *loadBalancer, g *group) error {
 	seen := make(map[netip.AddrPort]bool, len(g.bindings))
 	for _, bind := range g.bindings {
 		if g.p.index[bind.Addr] == nil {
-			return failure("InvalidParameter", "target %s is not bound to listener %s.", bind.Addr, g.l.info.ID)
+			return failure("InvalidParameter", "target %s is not bound to %s.", bind.Addr, g)
 		}
 		if seen[bind.Addr] {
-			return failure("InvalidParameterValue.Duplicate", "target %s is named twice for listener %s.", bind.Addr, g.l.info.ID)
+			return failure("InvalidParameterValue.Duplicate", "target %s is named twice for %s.", bind.Addr, g)
 		}
 		seen[bind.Addr] = true
 	}
