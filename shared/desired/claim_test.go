@@ -15,7 +15,8 @@ const (
 
 func service(annotations map[string]string, set ...func(*model.Service)) *model.Service {
 	s := &model.Service{
-		Namespace: "default", Name: "nginx", UID: uidA, Type: "LoadBalancer", Annotations: annotations,
+		Front:    model.Front{Kind: model.KindService, Namespace: "default", Name: "nginx", UID: uidA, Annotations: annotations},
+		Type:     "LoadBalancer",
 		Selector: map[string]string{"app": "nginx"},
 		Ports:    []model.ServicePort{{Protocol: model.TCP, Port: 80, TargetPort: 8080}},
 	}
@@ -51,7 +52,7 @@ func TestClaimed(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, problem := Claimed(tc.svc, Policy{Cluster: "cls-1", Claim: tc.mode})
+			got, problem := Claimed(ServiceObject(tc.svc), Policy{Cluster: "cls-1", Claim: tc.mode})
 			if got != tc.want {
 				t.Errorf("%s: want %t, got %t", tc.reason, tc.want, got)
 			}
@@ -123,7 +124,7 @@ func TestLoadBalancerOf(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := LoadBalancerOf(tc.svc); got != tc.want {
+			if got := LoadBalancerOf(&tc.svc.Front); got != tc.want {
 				t.Errorf("%s: want %q, got %q", tc.reason, tc.want, got)
 			}
 		})
@@ -145,7 +146,7 @@ func TestConfigNameOf(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := ConfigNameOf(service(tc.annotations)); got != tc.want {
+			if got := ConfigNameOf(&service(tc.annotations).Front); got != tc.want {
 				t.Errorf("%s: want %q, got %q", tc.reason, tc.want, got)
 			}
 		})
@@ -153,10 +154,10 @@ func TestConfigNameOf(t *testing.T) {
 }
 
 func TestHeld(t *testing.T) {
-	if Held(service(nil, func(s *model.Service) { s.Finalizers = []string{"other"} })) {
+	if Held(&model.Front{Kind: model.KindService, Finalizers: []string{"other", IngressFinalizer}}) {
 		t.Error("another's finalizer is not ours")
 	}
-	if !Held(service(nil, func(s *model.Service) { s.Finalizers = []string{"other", Finalizer} })) {
+	if !Held(&model.Front{Kind: model.KindService, Finalizers: []string{"other", Finalizer}}) {
 		t.Error("ours among others is ours")
 	}
 }
@@ -164,20 +165,20 @@ func TestHeld(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for name, m := range map[string]map[string]string{
 		"None": nil,
-		"One":  {"TCP/80": CodePortConflict},
-		"Some": {"TCP/80": CodePortConflict, "UDP/53": CodeSharedBackend, RefusedAll: CodeNoLoadBalancer},
+		"One":  {"TCP/80": "E4016"},
+		"Some": {"TCP/80": "E4016", "UDP/53": CodeSharedBackend, RefusedAll: "E4011"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			annotations := map[string]string{}
 			if v, ok := RefusedValue(m).(string); ok {
 				annotations[Refused] = v
 			}
-			if got := RefusedOf(service(annotations)); !SameRefused(got, m) {
+			if got := RefusedOf(&model.Front{Annotations: annotations}); !SameRefused(got, m) {
 				t.Errorf("want %v back, got %v", m, got)
 			}
 		})
 	}
-	if got := RefusedOf(service(map[string]string{Refused: "{"})); len(got) != 0 {
+	if got := RefusedOf(&model.Front{Annotations: map[string]string{Refused: "{"}}); len(got) != 0 {
 		t.Errorf("what can't be read is nothing, got %v", got)
 	}
 	if v := RefusedValue(map[string]string{}); v != nil {
@@ -186,7 +187,7 @@ func TestRefused(t *testing.T) {
 	if SameRefused(map[string]string{"TCP/80": "E1"}, map[string]string{"TCP/80": "E2"}) {
 		t.Error("another code is another record")
 	}
-	if got := PortKey(model.ServicePort{Protocol: model.UDP, Port: 53}); got != "UDP/53" {
+	if got := PortKey(model.UDP, 53); got != "UDP/53" {
 		t.Errorf("want UDP/53, got %s", got)
 	}
 }

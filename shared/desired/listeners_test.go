@@ -3,6 +3,7 @@ package desired
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestListenerNameRoundTrip(t *testing.T) {
 		want := Ownership{
 			Cluster:  rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?`).Draw(t, "cluster"),
 			UID:      rapid.StringMatching(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`).Draw(t, "uid"),
-			Protocol: rapid.SampledFrom([]model.Protocol{model.TCP, model.UDP}).Draw(t, "protocol"),
+			Protocol: rapid.SampledFrom([]model.Protocol{model.TCP, model.UDP, model.HTTP, model.HTTPS}).Draw(t, "protocol"),
 			Port:     rapid.IntRange(1, 65535).Draw(t, "port"),
 		}
 		name := ListenerName(want.Cluster, want.UID, want.Protocol, want.Port)
@@ -46,42 +47,73 @@ func FuzzOwnerOf(f *testing.F) {
 	})
 }
 
-func TestListeners(t *testing.T) {
+func TestServiceWants(t *testing.T) {
 	policy := Policy{Cluster: "cls-1"}
 	thirty := 30
 	cfg := &Config{Listeners: map[ListenerKey]model.Settings{{model.TCP, 80}: {SessionExpire: &thirty}}}
 	port := func(protocol model.Protocol, n int) model.ServicePort {
 		return model.ServicePort{Protocol: protocol, Port: n, TargetPort: 8080}
 	}
-	listener := func(sp model.ServicePort, set model.Settings) model.WantedListener {
-		return model.WantedListener{
-			Name: ListenerName("cls-1", uidA, sp.Protocol, sp.Port), Protocol: sp.Protocol, Port: sp.Port, Settings: set,
-			Owner: model.Ref{Namespace: "default", Name: "nginx"}, OwnerUID: uidA, ServicePort: sp,
-		}
+	type place struct {
+		Listener, Key string
+		Port          model.ServicePort
+		Broken        bool
 	}
+	name := func(sp model.ServicePort) string { return ListenerName("cls-1", uidA, sp.Protocol, sp.Port) }
 	cases := map[string]struct {
 		reason string
 		ports  []model.ServicePort
 		cfg    *Config
-		want   []model.WantedListener
-		fields []string
+		// want are the ports that get a listener, settings those of the first.
+		want     []model.ServicePort
+		settings model.Settings
+		fields   []string
 	}{
 		"None":       {reason: "a Service without ports wants nothing"},
-		"OneEach":    {reason: "one listener per port, TCP and UDP of one number beside each other", ports: []model.ServicePort{port(model.TCP, 80), port(model.UDP, 80)}, want: []model.WantedListener{listener(port(model.TCP, 80), model.Settings{}), listener(port(model.UDP, 80), model.Settings{})}},
-		"Configured": {reason: "settings go to the listener they are for", cfg: cfg, ports: []model.ServicePort{port(model.TCP, 80), port(model.UDP, 80)}, want: []model.WantedListener{listener(port(model.TCP, 80), model.Settings{SessionExpire: &thirty}), listener(port(model.UDP, 80), model.Settings{})}},
-		"SCTP":       {reason: "a port no listener can be made for doesn't keep the others from theirs", ports: []model.ServicePort{port("SCTP", 80), port(model.TCP, 81)}, want: []model.WantedListener{listener(port(model.TCP, 81), model.Settings{})}, fields: []string{"spec.ports[0].protocol"}},
+		"OneEach":    {reason: "one listener per port, TCP and UDP of one number beside each other", ports: []model.ServicePort{port(model.TCP, 80), port(model.UDP, 80)}, want: []model.ServicePort{port(model.TCP, 80), port(model.UDP, 80)}},
+		"Configured": {reason: "settings go to the listener they are for", cfg: cfg, ports: []model.ServicePort{port(model.TCP, 80), port(model.UDP, 80)}, want: []model.ServicePort{port(model.TCP, 80), port(model.UDP, 80)}, settings: model.Settings{SessionExpire: &thirty}},
+		"SCTP":       {reason: "a port no listener can be made for doesn't keep the others from theirs", ports: []model.ServicePort{port("SCTP", 80), port(model.TCP, 81)}, want: []model.ServicePort{port(model.TCP, 81)}, fields: []string{"spec.ports[0].protocol"}},
 		"Impossible": {reason: "each impossible port is named", ports: []model.ServicePort{port(model.TCP, 0), port(model.TCP, 65536)}, fields: []string{"spec.ports[0].port", "spec.ports[1].port"}},
 	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got, problems := Listeners(service(nil, func(s *model.Service) { s.Ports = tc.ports }), tc.cfg, policy)
-			if diff := cmp.Diff(tc.want, got); diff != "" {
+	for reason, tc := range cases {
+		t.Run(reason, func(t *testing.T) {
+			svc := service(nil, func(s *model.Service) { s.Ports = tc.ports })
+			got := WantsOf(ServiceObject(svc), Sources{Config: tc.cfg}, policy)
+			var want []model.WantedListener
+			for i, sp := range tc.want {
+				l := model.WantedListener{Name: name(sp), Protocol: sp.Protocol, Port: sp.Port, Owner: &svc.Front, Key: PortKey(sp.Protocol, sp.Port)}
+				if i == 0 {
+					l.Settings = tc.settings
+				}
+				want = append(want, l)
+			}
+			if diff := cmp.Diff(want, got.Listeners); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
 			}
-			if diff := cmp.Diff(tc.fields, fieldsOf(problems)); diff != "" {
+			if diff := cmp.Diff(tc.fields, fieldsOf(got.Problems)); diff != "" {
 				t.Errorf("%s: fields -want +got:\n%s", tc.reason, diff)
 			}
+			var places, have []place
+			for _, sp := range tc.ports {
+				places = append(places, place{name(sp), PortKey(sp.Protocol, sp.Port), sp, !slices.Contains(tc.want, sp)})
+			}
+			for _, b := range got.Backings {
+				if b.Service != svc || b.Front != &svc.Front || b.Name == "" {
+					t.Errorf("%s: a Service's places are its own: %+v", tc.reason, b)
+				}
+				have = append(have, place{b.Listener, b.Key, b.Port, b.Broken != ""})
+			}
+			if diff := cmp.Diff(places, have); diff != "" {
+				t.Errorf("%s: every port is a place, broken or not: -want +got:\n%s", tc.reason, diff)
+			}
 		})
+	}
+	svc := service(nil)
+	if diff := cmp.Diff([]string{"nginx"}, ServicesOf(ServiceObject(svc))); diff != "" {
+		t.Errorf("a Service is its own: -want +got:\n%s", diff)
+	}
+	if got := SecretsOf(ServiceObject(svc)); got != nil {
+		t.Errorf("a Service has no secrets, got %v", got)
 	}
 }
 
@@ -114,7 +146,7 @@ func TestUsable(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Usable(&model.LoadBalancer{ID: "lb-1", Tags: tc.tags}, service(tc.annotations), policy)
+			got := Usable(&model.LoadBalancer{ID: "lb-1", Tags: tc.tags}, &service(tc.annotations).Front, policy)
 			code := ""
 			if got != nil {
 				code = got.Code
@@ -128,7 +160,7 @@ func TestUsable(t *testing.T) {
 
 func TestCreated(t *testing.T) {
 	policy := Policy{Cluster: "cls-1"}
-	svc := service(nil)
+	svc := &service(nil).Front
 	if !Created(&model.LoadBalancer{Tags: OwnTags(svc, policy)}, svc, policy) {
 		t.Error("a CLB with our tags was made by us")
 	}

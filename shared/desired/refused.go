@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/clb-direct/clb-direct/shared/model"
 )
@@ -36,6 +37,18 @@ func RefusedOf(f *model.Front) map[string]string {
 		return nil
 	}
 	return m
+}
+
+// RefusedCode is the code by which a place was refused, by itself, with its listener or
+// with everything; "" if it wasn't.
+func RefusedCode(refused map[string]string, key string) string {
+	if code := refused[key]; code != "" {
+		return code
+	}
+	if listener, _, isRule := strings.Cut(key, " "); isRule && refused[listener] != "" {
+		return refused[listener]
+	}
+	return refused[RefusedAll]
 }
 
 // RefusedValue is the annotation's value for m, nil (remove it) for none.

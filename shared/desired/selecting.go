@@ -103,3 +103,6 @@ func (x Selected) Services() []*model.Service {
 	}
 	return out
 }
+
+// ServicesOf lists the Services behind backings that select p.
+func (x Selected) ServicesOf(p *model.Pod) []*model.Service { return x.services.Of(p) }

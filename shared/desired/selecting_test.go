@@ -18,7 +18,8 @@ func TestSelecting(t *testing.T) {
 		var services []*model.Service
 		for range rapid.IntRange(0, 6).Draw(t, "services") {
 			services = append(services, &model.Service{
-				Namespace: namespace.Draw(t, "namespace"), UID: rapid.StringN(8, 8, 8).Draw(t, "uid"), Selector: labels.Draw(t, "selector"),
+				Front:    model.Front{Namespace: namespace.Draw(t, "namespace"), UID: rapid.StringN(8, 8, 8).Draw(t, "uid")},
+				Selector: labels.Draw(t, "selector"),
 			})
 		}
 		p := &model.Pod{Namespace: namespace.Draw(t, "pod's namespace"), Labels: labels.Draw(t, "labels")}
@@ -33,4 +34,23 @@ func TestSelecting(t *testing.T) {
 			t.Fatalf("-want +got:\n%s", diff)
 		}
 	})
+}
+
+// TestSelected: the index says what asking every backing says.
+func TestSelected(t *testing.T) {
+	web := &model.Service{Front: model.Front{Namespace: "default", Name: "web"}, Selector: map[string]string{"app": "web"}}
+	api := &model.Service{Front: model.Front{Namespace: "default", Name: "api"}, Selector: map[string]string{"app": "api"}}
+	x := NewSelected([]Backing{
+		{Service: web, Name: "web, first"}, {Service: api, Name: "api"}, {Service: web, Name: "web, second"}, {Name: "nobody's"},
+	})
+	var got []string
+	for _, b := range x.Of(&model.Pod{Namespace: "default", Labels: map[string]string{"app": "web"}}) {
+		got = append(got, b.Name)
+	}
+	if diff := cmp.Diff([]string{"web, first", "web, second"}, got); diff != "" {
+		t.Errorf("a Service behind several places selects for all of them: -want +got:\n%s", diff)
+	}
+	if got := len(x.Services()); got != 2 {
+		t.Errorf("want the two Services, got %d", got)
+	}
 }

@@ -52,13 +52,13 @@ func TestWeight(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, problem := Weight(pod(uidA, "10.0.0.1", annotated(CustomWeight, tc.value)))
+			got, problem := Weight(pod(uidA, "10.0.0.1", annotated(CustomWeight, tc.value)), model.KindService)
 			if got != tc.want || (problem != nil) != tc.problem {
 				t.Errorf("%s: %q want %d and problem %t, got %d and %v", tc.reason, tc.value, tc.want, tc.problem, got, problem)
 			}
 		})
 	}
-	if got, problem := Weight(pod(uidA, "10.0.0.1")); got != model.DefaultWeight || problem != nil {
+	if got, problem := Weight(pod(uidA, "10.0.0.1"), model.KindService); got != model.DefaultWeight || problem != nil {
 		t.Errorf("unset is the default and no problem, got %d and %v", got, problem)
 	}
 }
@@ -143,7 +143,7 @@ func TestTargets(t *testing.T) {
 			if tc.port != nil {
 				sp = *tc.port
 			}
-			got := Targets(place, svc, sp, Owners([]*model.Pod{tc.pod}), Policy{Network: VPCCNI})
+			got := Targets(place, behind(svc, sp), Owners([]*model.Pod{tc.pod}), Policy{Network: VPCCNI})
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
 			}
@@ -151,9 +151,31 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// behind is the backing of a Service's own port.
+func behind(svc *model.Service, sp model.ServicePort) Backing {
+	return Backing{Front: &svc.Front, Service: svc, Port: sp}
+}
+
+func TestTargetsBehindIngress(t *testing.T) {
+	svc := service(nil)
+	p := pod(uidA, "10.0.0.1", func(p *model.Pod) {
+		p.Annotations = map[string]string{CustomWeight: "20", IngressCustomWeight: "70"}
+	})
+	b := behind(svc, svc.Ports[0])
+	b.Front = &model.Front{Kind: model.KindIngress}
+	got := Targets(model.Place{}, b, Owners([]*model.Pod{p}), Policy{Network: VPCCNI})
+	if len(got) != 1 || got[0].Weight != 70 {
+		t.Errorf("behind an Ingress the Ingress's weight counts: %+v", got)
+	}
+	b.Service = nil
+	if got := Targets(model.Place{}, b, Owners([]*model.Pod{p}), Policy{Network: VPCCNI}); len(got) != 0 {
+		t.Errorf("a place without a Service has no targets, got %+v", got)
+	}
+}
+
 func TestTargetsNoSelector(t *testing.T) {
 	svc := service(nil, func(s *model.Service) { s.Selector = nil })
-	if got := Targets(model.Place{}, svc, svc.Ports[0], Owners([]*model.Pod{pod(uidA, "10.0.0.1")}), Policy{Network: VPCCNI}); len(got) != 0 {
+	if got := Targets(model.Place{}, behind(svc, svc.Ports[0]), Owners([]*model.Pod{pod(uidA, "10.0.0.1")}), Policy{Network: VPCCNI}); len(got) != 0 {
 		t.Errorf("an empty selector selects nothing, got %v", got)
 	}
 }
@@ -175,7 +197,7 @@ func TestTargetsLaws(t *testing.T) {
 		}
 		svc := service(nil)
 		of := func(pods []*model.Pod) []model.Wanted {
-			return Targets(model.Place{Listener: "l"}, svc, svc.Ports[0], Owners(pods), Policy{Network: VPCCNI})
+			return Targets(model.Place{Listener: "l"}, behind(svc, svc.Ports[0]), Owners(pods), Policy{Network: VPCCNI})
 		}
 		got := of(pods)
 		for i := 1; i < len(got); i++ {

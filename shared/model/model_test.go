@@ -25,7 +25,7 @@ func TestSelects(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := &Service{Namespace: "ns", Selector: tc.selector}
+			s := &Service{Front: Front{Namespace: "ns"}, Selector: tc.selector}
 			if got := s.Selects(tc.namespace, tc.labels); got != tc.want {
 				t.Errorf("%s: want %t, got %t", tc.reason, tc.want, got)
 			}
@@ -56,20 +56,31 @@ func TestHealthCheckTimes(t *testing.T) {
 }
 
 func TestSettingsApply(t *testing.T) {
-	off, ten, sixty, least := false, 10, 60, "LEAST_CONN"
-	have := Listener{ID: "l", HealthCheck: DefaultHealthCheck, Scheduler: "WRR"}
+	off, ten, sixty, codes, internal := false, 10, 60, 6, 1
+	least, grpc, path, host, get := "LEAST_CONN", "GRPC", "/healthz", "a.example.com", "GET"
+	have := Attributes{HealthCheck: DefaultHealthCheck, Scheduler: "WRR"}
 	cases := map[string]struct {
 		reason  string
 		args    Settings
-		want    Listener
+		want    Attributes
 		changed bool
 	}{
 		"Nothing": {reason: "undeclared is untouched", want: have},
 		"Same":    {reason: "declared as it is", args: Settings{Interval: &have.HealthCheck.Interval}, want: have},
 		"All": {
-			reason:  "every attribute",
-			args:    Settings{HealthEnabled: &off, Interval: &ten, Timeout: &ten, HealthNum: &ten, UnhealthNum: &ten, SessionExpire: &sixty, Scheduler: &least},
-			want:    Listener{ID: "l", HealthCheck: HealthCheck{false, 10, 10, 10, 10}, SessionExpire: 60, Scheduler: "LEAST_CONN"},
+			reason: "every attribute",
+			args: Settings{
+				HealthEnabled: &off, Interval: &ten, Timeout: &ten, HealthNum: &ten, UnhealthNum: &ten,
+				CheckType: &grpc, CheckPath: &path, CheckDomain: &host, CheckMethod: &get, CheckCodes: &codes, CheckSource: &internal,
+				SessionExpire: &sixty, Scheduler: &least, ForwardType: &grpc,
+			},
+			want: Attributes{
+				HealthCheck: HealthCheck{
+					Interval: 10, Timeout: 10, HealthNum: 10, UnhealthNum: 10,
+					Type: grpc, Path: path, Domain: host, Method: get, Codes: codes, SourceIPType: internal,
+				},
+				SessionExpire: 60, Scheduler: least, ForwardType: grpc,
+			},
 			changed: true,
 		},
 	}
@@ -80,6 +91,22 @@ func TestSettingsApply(t *testing.T) {
 				t.Errorf("%s: changed %t, -want +got:\n%s", tc.reason, changed, diff)
 			}
 		})
+	}
+}
+
+func TestSpots(t *testing.T) {
+	listeners := []Listener{
+		{ID: "lbl-4", Name: "four", Protocol: TCP, Port: 80},
+		{ID: "lbl-7", Name: "seven", Protocol: HTTPS, Port: 443, Rules: []Rule{{ID: "loc-1", Path: "/"}, {ID: "loc-2", Domain: "a.example.com", Path: "/x"}}},
+		{ID: "lbl-0", Name: "empty", Protocol: HTTP, Port: 80},
+	}
+	want := map[Spot]Place{
+		{Listener: "four"}:               {Listener: "lbl-4"},
+		{"seven", "", "/"}:               {"lbl-7", "loc-1"},
+		{"seven", "a.example.com", "/x"}: {"lbl-7", "loc-2"},
+	}
+	if diff := cmp.Diff(want, Spots(listeners)); diff != "" {
+		t.Errorf("a layer-4 listener is a place, a layer-7 one only has them: -want +got:\n%s", diff)
 	}
 }
 
@@ -100,8 +127,26 @@ func TestOrderAndNames(t *testing.T) {
 	if s := want[0].String(); s != "a 10.0.0.1:80" {
 		t.Errorf("got %q", s)
 	}
-	if s := (Ref{"ns", "n"}).String(); s != "ns/n" {
+	if s := (Ref{KindIngress, "ns", "n"}).String(); s != "ns/n" {
 		t.Errorf("got %q", s)
+	}
+	if s := (&Front{Kind: KindIngress, Namespace: "ns", Name: "n"}).String(); s != "Ingress ns/n" {
+		t.Errorf("got %q", s)
+	}
+	for want, s := range map[string]Spot{"l": {Listener: "l"}, "a.example.com/x": {"l", "a.example.com", "/x"}, "/": {"l", "", "/"}} {
+		if got := s.String(); got != want {
+			t.Errorf("want %q, got %q", want, got)
+		}
+	}
+}
+
+func TestBefore(t *testing.T) {
+	early := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	first, second, third := Front{Created: early, UID: "b"}, Front{Created: early.Add(time.Second), UID: "a"}, Front{Created: early.Add(time.Second), UID: "b"}
+	for _, pair := range [][2]Front{{first, second}, {second, third}} {
+		if pair[0].Before(&pair[1]) >= 0 || pair[1].Before(&pair[0]) <= 0 || pair[0].Before(&pair[0]) != 0 {
+			t.Errorf("%+v must come before %+v", pair[0], pair[1])
+		}
 	}
 }
 
