@@ -20,13 +20,18 @@ import (
 func wantListener(uid string, minutes int, protocol model.Protocol, port int) model.WantedListener {
 	return model.WantedListener{
 		Name: fmt.Sprintf("own_%s_%s_%d", uid, protocol, port), Protocol: protocol, Port: port,
-		OwnerUID: uid, Created: started.Add(time.Duration(minutes) * time.Minute),
+		Owner: owner(uid, minutes),
 	}
+}
+
+// owner is an object created so many minutes after the first.
+func owner(uid string, minutes int) *model.Front {
+	return &model.Front{UID: uid, Created: started.Add(time.Duration(minutes) * time.Minute)}
 }
 
 // haveListener is w as it stands on the CLB.
 func haveListener(w model.WantedListener) model.Listener {
-	return model.Listener{ID: "lbl-" + w.Name, Name: w.Name, Protocol: w.Protocol, Port: w.Port, HealthCheck: model.DefaultHealthCheck, Scheduler: "WRR"}
+	return model.Listener{ID: "lbl-" + w.Name, Name: w.Name, Protocol: w.Protocol, Port: w.Port, Attributes: model.Attributes{HealthCheck: model.DefaultHealthCheck, Scheduler: "WRR"}}
 }
 
 func foreign(name string, protocol model.Protocol, port int) model.Listener {
@@ -42,6 +47,12 @@ func TestListenersPlan(t *testing.T) {
 	ten := 10
 	tuned := one
 	tuned.Settings.Interval = &ten
+	on := true
+	shared := func(o *model.Front, keep *bool) model.WantedListener {
+		return model.WantedListener{Name: "own_lb_HTTP_80", Protocol: model.HTTP, Port: 80, Owner: o, KeepAlive: keep}
+	}
+	alive := haveListener(shared(one.Owner, nil))
+	alive.KeepAlive = true
 	slow := haveListener(one)
 	slow.HealthCheck.Interval = 10
 	cases := map[string]struct {
@@ -107,6 +118,23 @@ func TestListenersPlan(t *testing.T) {
 			args:   Listeners{Wanted: []model.WantedListener{one, two}, Observed: []model.Listener{haveListener(two)}},
 			want:   ListenerPlan{Free: []model.Listener{haveListener(two)}, Create: []model.WantedListener{one}, Conflicts: []Conflict{{Wanted: two, By: one.Name}}},
 		},
+		"SharedByIngresses": {
+			reason: "two Ingresses want one listener: the older one's words count, and it is no conflict",
+			args:   Listeners{Wanted: []model.WantedListener{shared(two.Owner, nil), shared(one.Owner, &on)}},
+			want:   ListenerPlan{Create: []model.WantedListener{shared(one.Owner, &on)}},
+		},
+		"KeepAlive": {
+			reason: "of a layer-7 listener only that is its own; a rule's settings are the rule's",
+			args:   Listeners{Wanted: []model.WantedListener{shared(one.Owner, &on)}, Observed: []model.Listener{haveListener(shared(one.Owner, nil))}},
+			want: ListenerPlan{
+				Modify: []ListenerChange{{Have: haveListener(shared(one.Owner, nil)), Want: alive}},
+				Have:   map[string]model.Listener{alive.Name: haveListener(shared(one.Owner, nil))},
+			},
+		},
+		"KeptForOthers": {
+			reason: "nobody wants it, but it carries rules of others",
+			args:   Listeners{Observed: []model.Listener{haveListener(one)}, Keep: func(model.Listener) bool { return true }},
+		},
 		"FreeForAnotherProtocol": {
 			reason: "a port that changed from TCP_SSL to TCP is in its own way",
 			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{haveListener(wantListener("u2", 0, "TCP_SSL", 80))}},
@@ -133,7 +161,7 @@ func slotOf(p model.Protocol, port int) string {
 func (ps ports) apply(p ListenerPlan) error {
 	remove := func(ls []model.Listener) error {
 		for _, l := range ls {
-			if ps[slotOf(l.Protocol, l.Port)] != l {
+			if !gocmp.Equal(ps[slotOf(l.Protocol, l.Port)], l) {
 				return fmt.Errorf("deleting %s, which isn't there", l.Name)
 			}
 			delete(ps, slotOf(l.Protocol, l.Port))
@@ -144,7 +172,7 @@ func (ps ports) apply(p ListenerPlan) error {
 		return err
 	}
 	for _, c := range p.Modify {
-		if ps[slotOf(c.Have.Protocol, c.Have.Port)] != c.Have {
+		if !gocmp.Equal(ps[slotOf(c.Have.Protocol, c.Have.Port)], c.Have) {
 			return fmt.Errorf("changing %s, which isn't there", c.Have.Name)
 		}
 		ps[slotOf(c.Want.Protocol, c.Want.Port)] = c.Want
@@ -153,7 +181,8 @@ func (ps ports) apply(p ListenerPlan) error {
 		if by, taken := ps[slotOf(w.Protocol, w.Port)]; taken {
 			return fmt.Errorf("creating %s: the port is %s's", w.Name, by.Name)
 		}
-		made, _ := w.Settings.Apply(haveListener(w))
+		made := haveListener(w)
+		made.Attributes, _ = w.Settings.Apply(made.Attributes)
 		ps[slotOf(w.Protocol, w.Port)] = made
 	}
 	return remove(p.Delete)
@@ -209,7 +238,7 @@ func listenerLaws(t *rapid.T) {
 	for _, w := range in.Wanted {
 		wanted[w.Name] = true
 		got := clb[slotOf(w.Protocol, w.Port)]
-		if _, changed := w.Settings.Apply(got); !lost[w.Name] && (got.Name != w.Name || changed) {
+		if _, changed := w.Settings.Apply(got.Attributes); !lost[w.Name] && (got.Name != w.Name || changed) {
 			t.Fatalf("want %s with its settings, got %+v", w.Name, got)
 		}
 	}
@@ -217,7 +246,7 @@ func listenerLaws(t *rapid.T) {
 		if speaksFor(l.Name) && !wanted[l.Name] {
 			t.Fatalf("%s is still there, and nobody wants it", l.Name)
 		}
-		if !speaksFor(l.Name) && before[k] != l {
+		if !speaksFor(l.Name) && !gocmp.Equal(before[k], l) {
 			t.Fatalf("%s is not ours, but was changed", l.Name)
 		}
 	}

@@ -157,7 +157,7 @@ func (r Rules) domains(out *RulePlan, l model.Listener, granted []model.WantedRu
 	}
 	want := map[string]model.DomainAttributes{}
 	decided := map[string]bool{}
-	defaulted := false
+	standard, defaulted := "", false
 	for _, w := range granted {
 		if w.Listener != l.Name {
 			continue
@@ -179,7 +179,7 @@ func (r Rules) domains(out *RulePlan, l model.Listener, granted []model.WantedRu
 			}
 		}
 		if w.DefaultServer && !defaulted {
-			attributes.DefaultServer, defaulted = true, true
+			attributes.DefaultServer, standard, defaulted = true, w.Domain, true
 		}
 		want[w.Domain] = attributes
 	}
@@ -187,6 +187,13 @@ func (r Rules) domains(out *RulePlan, l model.Listener, granted []model.WantedRu
 		before, exists := have[domain]
 		if !exists {
 			before = madeWith(granted, l.Name, domain)
+		}
+		if defaulted && domain != standard {
+			// It is the default no more by the other's becoming it.
+			before.DefaultServer = false
+			after := want[domain]
+			after.DefaultServer = false
+			want[domain] = after
 		}
 		if want[domain] != before {
 			out.Domains = append(out.Domains, DomainChange{Listener: l.ID, Domain: domain, Have: before, Want: want[domain]})

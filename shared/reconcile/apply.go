@@ -239,40 +239,43 @@ func (a *applier) report(ctx context.Context) {
 	a.recordShared(ctx)
 }
 
-// explain writes an Event on each refused pod and its Service.
+// explain writes an Event on each refused pod and its object.
 func (a *applier) explain(ctx context.Context, named map[string]event.Pod) {
-	perService := map[*model.Service]int{}
+	backings := a.scene.backingsAt()
+	told := map[*model.Front]bool{}
 	for _, r := range a.parked {
-		svc, sp := a.scene.serviceAt(r.target.Place)
-		if svc == nil {
+		b := backings[r.target.Place]
+		if b == nil {
 			continue
 		}
-		message := fmt.Sprintf("binding %s for port %d of Service %s on %s: %v", r.target.Address, sp.Port, svc.Ref(), a.lb, r.err)
+		message := fmt.Sprintf("binding %s for %s on %s: %v", r.target.Address, b.Name, a.lb, r.err)
 		if pod, ok := named[r.target.Tag]; ok {
 			a.note(ctx, kube.Note{Kind: "Pod", Ref: model.Ref{Namespace: pod.Namespace, Name: pod.Name}, UID: pod.UID, Warning: true, Reason: "BindFailed", Message: message})
 		}
-		if perService[svc]++; perService[svc] == 1 {
-			a.warnService(ctx, svc, "BindFailed", message)
+		if !told[b.Front] {
+			told[b.Front] = true
+			a.warn(ctx, b.Front, "BindFailed", message)
 		}
 	}
 }
 
-// serviceAt finds whose place it is.
-func (s *scene) serviceAt(place model.Place) (*model.Service, model.ServicePort) {
-	for _, svc := range s.services {
-		for _, sp := range svc.Ports {
-			if at, ok := s.places[desired.ListenerName(s.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]; ok && at == place {
-				return svc, sp
+// backingsAt tells what each place is.
+func (s *scene) backingsAt() map[model.Place]*desired.Backing {
+	out := map[model.Place]*desired.Backing{}
+	for _, subject := range s.subjects {
+		for i, b := range subject.wants.Backings {
+			if place, ok := s.places[b.Spot]; ok && holds(b) {
+				out[place] = &subject.wants.Backings[i]
 			}
 		}
 	}
-	return nil, model.ServicePort{}
+	return out
 }
 
-// recordShared keeps on each Service which of its ports the CLB refused because
-// another layer-4 listener has the same backends (E4036). Such a port doesn't
-// hold gates, and only the refusal itself can tell: whether a CLB allows it is
-// disputed. A record goes when a target is bound after all.
+// recordShared keeps on each object which of its layer-4 ports the CLB refused because
+// another layer-4 listener has the same backends (E4036). Such a port doesn't hold
+// gates, and only the refusal itself can tell: whether a CLB allows it is disputed. A
+// record goes when a target is bound after all.
 func (a *applier) recordShared(ctx context.Context) {
 	shared := map[model.Place]bool{}
 	for _, r := range a.parked {
@@ -286,30 +289,29 @@ func (a *applier) recordShared(ctx context.Context) {
 	for _, t := range append(slices.Clone(a.scene.observed), a.changed...) {
 		bound[t.Place] = bound[t.Place] || !a.failed[t.Key()]
 	}
-	for _, svc := range a.scene.services {
-		have := desired.RefusedOf(svc)
+	for _, subject := range a.scene.subjects {
+		have := desired.RefusedOf(subject.Front)
 		want := maps.Clone(have)
-		for _, sp := range svc.Ports {
-			place, ok := a.scene.places[desired.ListenerName(a.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]
+		for _, b := range subject.wants.Backings {
+			place, ok := a.scene.places[b.Spot]
 			if !ok {
 				continue
 			}
-			key := desired.PortKey(sp)
 			switch {
 			case shared[place]:
 				if want == nil {
 					want = map[string]string{}
 				}
-				want[key] = desired.CodeSharedBackend
-				a.warnService(ctx, svc, "SharedBackend", fmt.Sprintf("%s: port %d: the CLB takes a backend only for one listener, and another port has it", desired.CodeSharedBackend, sp.Port))
-			case bound[place] && want[key] == desired.CodeSharedBackend:
-				delete(want, key)
+				want[b.Key] = desired.CodeSharedBackend
+				a.warn(ctx, subject.Front, "SharedBackend", fmt.Sprintf("%s: port %d: the CLB takes a backend only for one listener, and another port has it", desired.CodeSharedBackend, b.Port.Port))
+			case bound[place] && want[b.Key] == desired.CodeSharedBackend:
+				delete(want, b.Key)
 			}
 		}
 		if desired.SameRefused(have, want) {
 			continue
 		}
-		if _, err := a.Kube.PatchService(ctx, svc, map[string]any{desired.Refused: desired.RefusedValue(want)}, nil); err != nil {
+		if err := a.patch(ctx, subject.Front, map[string]any{desired.Refused: desired.RefusedValue(want)}, nil); err != nil {
 			a.fail(err)
 		}
 	}

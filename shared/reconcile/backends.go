@@ -19,7 +19,7 @@ import (
 // Backends brings the targets of one CLB to what the pods say: all of them, or
 // those of the pods named. Under the CLB's Lease:
 //
-//   - read the Services and pods, and what stands on the CLB
+//   - read the objects and pods, and what stands on the CLB
 //   - plan the steps between them
 //   - take the steps, in their order, until time is up
 //   - say what is left
@@ -44,7 +44,7 @@ func (p *pass) backends(ctx context.Context, lb string) {
 		p.fail(err)
 		return
 	}
-	s.warn(ctx)
+	s.tell(ctx)
 	t := s.targets()
 	todo := t.Plan()
 	if len(todo.Doubts) > 0 {
@@ -64,10 +64,11 @@ type scene struct {
 	*pass
 	session  *clb.Session
 	lb       string
-	services []*model.Service
+	subjects []*subject
 	pods     []*model.Pod
-	// places maps the name of each of our listeners to where its targets are.
-	places   map[string]model.Place
+	// places are where the targets are of what the subjects want; what isn't there yet,
+	// or stands there for somebody else, is missing.
+	places   map[model.Spot]model.Place
 	observed []model.Target
 	// only limits the pass to these pods by UID, nil for all.
 	only map[string]bool
@@ -78,7 +79,7 @@ type scene struct {
 
 // scene reads Kubernetes and the CLB side by side.
 func (p *pass) scene(ctx context.Context, session *clb.Session, lb string) (*scene, error) {
-	s := &scene{pass: p, session: session, lb: lb, places: map[string]model.Place{}}
+	s := &scene{pass: p, session: session, lb: lb, places: map[model.Spot]model.Place{}}
 	var listeners []model.Listener
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
@@ -91,7 +92,7 @@ func (p *pass) scene(ctx context.Context, session *clb.Session, lb string) (*sce
 	}
 	var ids []string
 	for _, l := range listeners {
-		if o, ours := desired.OwnerOf(l.Name); ours && o.Cluster == p.Policy.Cluster && (s.reads(o.UID) || s.others[o.UID] != event.Ref{}) {
+		if o, ours := desired.OwnerOf(l.Name); ours && o.Cluster == p.Policy.Cluster && (s.reads(o.UID) || o.UID == lb || s.others[o.UID] != event.Ref{}) {
 			ids = append(ids, l.ID)
 		}
 	}
@@ -102,22 +103,35 @@ func (p *pass) scene(ctx context.Context, session *clb.Session, lb string) (*sce
 	if err := s.readHolders(ctx, listeners); err != nil {
 		return nil, err
 	}
-	for _, svc := range s.services {
-		for _, sp := range svc.Ports {
-			name := desired.ListenerName(p.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)
-			for _, l := range listeners {
-				if l.Name == name {
-					s.places[name] = model.Place{Listener: l.ID}
-				}
-			}
-		}
-	}
+	s.place(listeners)
 	return s, nil
 }
 
-// reads tells whether the Service with that UID is one of the pass.
+// place finds where the targets are of what the subjects want. On a listener that
+// several share only what an object has on record is its own.
+func (s *scene) place(listeners []model.Listener) {
+	at := model.Spots(listeners)
+	for _, subject := range s.subjects {
+		for _, b := range subject.wants.Backings {
+			if place, ok := at[b.Spot]; ok && holds(b) {
+				s.places[b.Spot] = place
+			}
+		}
+	}
+}
+
+// holds tells whether a place is the object's own where it is found.
+func holds(b desired.Backing) bool {
+	if b.Front.Kind != model.KindIngress {
+		return true
+	}
+	key, ours := desired.SpotKey(b.Spot)
+	return ours && desired.Holds(b.Front, b.Spot, key)
+}
+
+// reads tells whether the object with that UID is one of the pass.
 func (s *scene) reads(uid string) bool {
-	return slices.ContainsFunc(s.services, func(svc *model.Service) bool { return svc.UID == uid })
+	return slices.ContainsFunc(s.subjects, func(subject *subject) bool { return subject.UID == uid })
 }
 
 // readHolders reads the Services that select none of the pods but hold a target at
@@ -134,12 +148,15 @@ func (s *scene) readHolders(ctx context.Context, listeners []model.Listener) err
 	return s.read(ctx, refs)
 }
 
-// read adds those of the named Services that are ours and use this CLB.
+// read adds those of the named objects that are ours and use this CLB.
 func (s *scene) read(ctx context.Context, refs []event.Ref) error {
-	found, err := s.pass.services(ctx, refs)
-	for _, svc := range s.claimed(found) {
-		if desired.LoadBalancerOf(svc) == s.lb {
-			s.services = append(s.services, svc)
+	if len(refs) == 0 {
+		return nil
+	}
+	found, err := s.pass.subjects(ctx, refs)
+	for _, subject := range s.claimed(found) {
+		if desired.LoadBalancerOf(subject.Front) == s.lb {
+			s.subjects = append(s.subjects, subject)
 		}
 	}
 	return err
@@ -147,7 +164,8 @@ func (s *scene) read(ctx context.Context, refs []event.Ref) error {
 
 // selecting narrows the named Services, where they are many, to those that select one
 // of the pods; the others are noted. Which they are may be told by a cache that is a
-// little old: what changed since has a pass over everything coming.
+// little old: what changed since has a pass over everything coming. Ingresses are few
+// at one CLB, and all read.
 func (s *scene) selecting(ctx context.Context, refs []event.Ref) ([]event.Ref, error) {
 	if len(refs) < fewer {
 		return refs, nil
@@ -156,18 +174,22 @@ func (s *scene) selecting(ctx context.Context, refs []event.Ref) ([]event.Ref, e
 	var out []event.Ref
 	done := map[string]bool{}
 	for _, r := range refs {
+		if r.Object().Kind == model.KindIngress {
+			out = append(out, r)
+			continue
+		}
 		if done[r.Namespace] {
 			continue
 		}
 		done[r.Namespace] = true
-		list, err := s.Kube.Services(ctx, r.Namespace, kube.Cached)
+		list, err := s.Kube.Services(ctx, r.Namespace, kube.Cached, func(svc *model.Service) bool { return svc.Type == "LoadBalancer" })
 		if err != nil {
 			return nil, err
 		}
 		for _, svc := range list {
-			ref := event.Ref{Namespace: svc.Namespace, Name: svc.Name}
+			ref := event.Ref(svc.Ref())
 			switch {
-			case !slices.Contains(refs, ref):
+			case !slices.ContainsFunc(refs, func(r event.Ref) bool { return r.Object() == svc.Ref() }):
 			case slices.ContainsFunc(s.pods, func(pod *model.Pod) bool { return svc.Selects(pod.Namespace, pod.Labels) }):
 				out = append(out, ref)
 			default:
@@ -179,12 +201,12 @@ func (s *scene) selecting(ctx context.Context, refs []event.Ref) ([]event.Ref, e
 }
 
 func (s *scene) readKubernetes(ctx context.Context) (err error) {
-	refs := s.req.Sync.Services
+	refs := s.req.Sync.Objects
 	if s.req.Sync.All || len(s.req.Sync.Pods) == 0 {
 		if err := s.read(ctx, refs); err != nil {
 			return err
 		}
-		s.pods, err = s.selectedPods(ctx, s.services)
+		s.pods, err = s.selectedPods(ctx, desired.NewSelected(backingsOf(s.subjects)).Services())
 		return err
 	}
 	s.only = map[string]bool{}
@@ -235,24 +257,21 @@ func (s *scene) addresses() []string {
 // targets is the planner's input.
 func (s *scene) targets() plan.Targets {
 	t := plan.Targets{Observed: s.observed, Only: s.only}
-	index := desired.NewSelecting(s.services)
+	backings := backingsOf(s.subjects)
+	selected := desired.NewSelected(backings)
 	owners := map[*model.Service]map[string]*model.Pod{}
 	for ip, pod := range desired.Owners(s.pods) {
-		for _, svc := range index.Of(pod) {
+		for _, svc := range selected.ServicesOf(pod) {
 			if owners[svc] == nil {
 				owners[svc] = map[string]*model.Pod{}
 			}
 			owners[svc][ip] = pod
 		}
 	}
-	for _, svc := range s.services {
-		for _, sp := range svc.Ports {
-			place, ok := s.places[desired.ListenerName(s.Policy.Cluster, svc.UID, sp.Protocol, sp.Port)]
-			if !ok {
-				continue
-			}
+	for _, b := range backings {
+		if place, ok := s.places[b.Spot]; ok && holds(b) {
 			t.Places = append(t.Places, place)
-			t.Wanted = append(t.Wanted, desired.Targets(place, svc, sp, owners[svc], s.Policy)...)
+			t.Wanted = append(t.Wanted, desired.Targets(place, b, owners[b.Service], s.Policy)...)
 		}
 	}
 	return t
@@ -303,33 +322,35 @@ func (s *scene) resolve(ctx context.Context, t *plan.Targets, doubts []model.Tar
 	return nil
 }
 
-// warn tells people, on the objects where they would look, about pods that can't
-// be bound.
-func (s *scene) warn(ctx context.Context) {
+// tell tells people, on the objects where they would look, about pods that can't be
+// bound.
+func (s *scene) tell(ctx context.Context) {
+	selected := desired.NewSelected(backingsOf(s.subjects))
 	for _, pod := range s.pods {
-		if _, problem := desired.Weight(pod); problem != nil {
-			s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "InvalidWeight", Message: problem.String()})
+		for _, kind := range kindsOf(selected.Of(pod)) {
+			if _, problem := desired.Weight(pod, kind); problem != nil {
+				s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "InvalidWeight", Message: problem.String()})
+			}
 		}
 	}
 	if s.only != nil {
-		s.warnNamed(ctx)
+		s.tellNamed(ctx, selected)
 		return
 	}
-	index := desired.NewSelecting(s.services)
-	selected := map[*model.Service][]*model.Pod{}
+	behind := map[*model.Front][]*model.Pod{}
 	for _, pod := range s.pods {
 		if pod.Terminal() {
 			continue
 		}
-		for _, svc := range index.Of(pod) {
-			selected[svc] = append(selected[svc], pod)
+		for _, front := range frontsOf(selected.Of(pod)) {
+			behind[front] = append(behind[front], pod)
 		}
 	}
-	for _, svc := range s.services {
+	for _, subject := range s.subjects {
 		var direct int
 		var not []string
 		var why string
-		for _, pod := range selected[svc] {
+		for _, pod := range behind[subject.Front] {
 			ok, reason := desired.Direct(pod, s.Policy)
 			if ok {
 				direct++
@@ -341,36 +362,64 @@ func (s *scene) warn(ctx context.Context) {
 		switch {
 		case len(not) == 0:
 		case direct == 0:
-			s.warnService(ctx, svc, "NoDirectBackend", fmt.Sprintf("%s: none of the %d pods can be reached directly: %s", desired.CodeNotDirect, len(not), why))
+			s.warn(ctx, subject.Front, "NoDirectBackend", fmt.Sprintf("%s: none of the %d pods can be reached directly: %s", desired.CodeNotDirect, len(not), why))
 		default:
-			s.warnService(ctx, svc, "PodsNotDirect", fmt.Sprintf("%d pods can't be reached directly and are left out: %s (%s)", len(not), some(not), why))
+			s.warn(ctx, subject.Front, "PodsNotDirect", fmt.Sprintf("%d pods can't be reached directly and are left out: %s (%s)", len(not), some(not), why))
 		}
 	}
 }
 
-// warnNamed is warn for a pass over a few pods: each is told by itself.
-func (s *scene) warnNamed(ctx context.Context) {
+// tellNamed is tell for a pass over a few pods: each is told by itself.
+func (s *scene) tellNamed(ctx context.Context, selected desired.Selected) {
 	for _, pod := range s.pods {
 		if pod.Terminal() || pod.Deleting {
 			continue
 		}
-		for _, svc := range s.services {
-			if !svc.Selects(pod.Namespace, pod.Labels) {
-				continue
-			}
-			if ok, why := desired.Direct(pod, s.Policy); !ok {
+		backings := selected.Of(pod)
+		if ok, why := desired.Direct(pod, s.Policy); !ok {
+			for _, front := range frontsOf(backings) {
 				s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "NotDirect",
-					Message: fmt.Sprintf("not bound to the CLB of Service %s: %s", svc.Ref(), why)})
+					Message: fmt.Sprintf("not bound to the CLB of %s: %s", front, why)})
+			}
+			continue
+		}
+		type port struct {
+			service *model.Service
+			name    string
+		}
+		told := map[port]bool{}
+		for _, b := range backings {
+			at := port{b.Service, b.Port.TargetName}
+			if _, ok := b.Port.Resolve(pod); ok || told[at] {
 				continue
 			}
-			for _, sp := range svc.Ports {
-				if _, ok := sp.Resolve(pod); !ok {
-					s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "NoSuchPort",
-						Message: fmt.Sprintf("not bound for port %d of Service %s: no container declares a %s port named %q", sp.Port, svc.Ref(), sp.Protocol, sp.TargetName)})
-				}
-			}
+			told[at] = true
+			s.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "NoSuchPort",
+				Message: fmt.Sprintf("not bound for port %d of Service %s: no container declares a %s port named %q", b.Port.Port, b.Service.Ref(), b.Port.Protocol, b.Port.TargetName)})
 		}
 	}
+}
+
+// frontsOf are the objects behind backings, each once.
+func frontsOf(backings []*desired.Backing) []*model.Front {
+	var out []*model.Front
+	for _, b := range backings {
+		if !slices.Contains(out, b.Front) {
+			out = append(out, b.Front)
+		}
+	}
+	return out
+}
+
+// kindsOf are the kinds of the objects behind backings, each once.
+func kindsOf(backings []*desired.Backing) []model.Kind {
+	var out []model.Kind
+	for _, b := range backings {
+		if !slices.Contains(out, b.Front.Kind) {
+			out = append(out, b.Front.Kind)
+		}
+	}
+	return out
 }
 
 // some names a few of many.

@@ -18,27 +18,27 @@ import (
 	"github.com/clb-direct/clb-direct/shared/plan"
 )
 
-// Frontend brings the CLB and its listeners to what the named Services say, and
-// writes status, annotations and Events back. For each Service:
+// Frontend brings the CLB, its listeners and rules to what the named Services and
+// Ingresses say, and writes status, annotations and Events back. For each:
 //
 //   - not ours any more, or going: let go of everything it holds (release.go)
 //   - ours: write down what is about to be done, then find or create its CLB
-//   - then, CLB by CLB and under its Lease: listeners, status, and a wake-up for
-//     the backends
+//   - then, CLB by CLB and under its Lease: listeners, rules, status, and a wake-up
+//     for the backends
 func (w *World) Frontend(ctx context.Context, req event.Request) event.Reply {
 	p := w.begin(req)
 	if err := p.Kube.Check(ctx); err != nil {
 		p.fail(err)
 		return p.finish()
 	}
-	services, err := p.services(ctx, req.Sync.Services)
+	subjects, err := p.subjects(ctx, req.Sync.Objects)
 	if err != nil {
 		p.fail(err)
 		return p.finish()
 	}
 	byLB := map[string][]*ward{}
-	for _, svc := range services {
-		p.sort(ctx, svc, byLB)
+	for _, s := range subjects {
+		p.sort(ctx, s, byLB)
 	}
 	for _, lb := range slices.Sorted(maps.Keys(byLB)) {
 		p.onLoadBalancer(ctx, lb, byLB[lb])
@@ -46,73 +46,92 @@ func (w *World) Frontend(ctx context.Context, req event.Request) event.Reply {
 	return p.finish()
 }
 
-// ward is a Service of ours with its CLB.
+// ward is a Service or Ingress of ours with its CLB.
 type ward struct {
-	svc *model.Service
-	lb  model.LoadBalancer
-	cfg *desired.Config
+	*subject
+	lb model.LoadBalancer
 }
 
-// sort looks after one Service until its CLB is known, and puts it with the others
-// there. An error of one Service never keeps another waiting.
-func (p *pass) sort(ctx context.Context, svc *model.Service, byLB map[string][]*ward) {
-	ours, problem := desired.Claimed(svc, p.Policy)
+// sort looks after one object until its CLB is known, and puts it with the others
+// there. An error of one object never keeps another waiting.
+func (p *pass) sort(ctx context.Context, s *subject, byLB map[string][]*ward) {
+	ours, problem := desired.Claimed(s.Object, p.Policy)
 	switch {
-	case problem != nil && !svc.Deleting:
+	case problem != nil && !s.Deleting:
 		// What can't be read is neither yes nor no: leave everything as it is.
-		p.warnService(ctx, svc, "InvalidAnnotation", problem.String())
+		p.warn(ctx, s.Front, "InvalidAnnotation", problem.String())
 		return
-	case !ours && desired.Held(svc):
-		p.release(ctx, svc)
+	case !ours && desired.Held(s.Front):
+		p.release(ctx, s)
 		return
 	case !ours:
 		return
 	}
-	w := &ward{svc: svc}
+	w := &ward{subject: s}
 	if err := p.intend(ctx, w); err != nil {
 		p.fail(err)
 		return
 	}
-	if moved := svc.Annotations[desired.LoadBalancerID]; moved != "" && svc.Annotations[desired.ExistingLB] != "" && moved != svc.Annotations[desired.ExistingLB] {
+	k := desired.KeysOf(s.Kind)
+	if moved := s.Annotations[k.LoadBalancerID]; moved != "" && s.Annotations[k.ExistingLB] != "" && moved != s.Annotations[k.ExistingLB] {
 		p.leave(ctx, w, moved)
 		return
 	}
 	ok, err := p.findLoadBalancer(ctx, w)
 	if err != nil {
 		p.fail(err)
-		p.failedService(ctx, w.svc, err)
+		p.failed(ctx, w.Front, err)
 		return
 	}
 	if !ok {
 		return
 	}
-	w.cfg = p.config(ctx, w.svc)
+	if w.Secrets, err = p.secrets(ctx, w.Object); err != nil {
+		p.fail(err)
+		return
+	}
+	w.Config = p.config(ctx, w)
+	w.wants = desired.WantsOf(w.Object, w.Sources, p.Policy)
 	byLB[w.lb.ID] = append(byLB[w.lb.ID], w)
+}
+
+// secrets reads what the object refers to; one that is not there is nil.
+func (p *pass) secrets(ctx context.Context, o desired.Object) (map[string]map[string][]byte, error) {
+	out := map[string]map[string][]byte{}
+	for _, name := range desired.SecretsOf(o) {
+		data, err := p.Kube.Secret(ctx, model.Ref{Namespace: o.Namespace, Name: name})
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		out[name] = data
+	}
+	return out, nil
 }
 
 // intend writes, before any effect, that there will be one: the finalizer, and the
 // token that makes creating a CLB idempotent.
 //
-//  1. without the finalizer, a Service deleted right after CreateLoadBalancer would
+//  1. without the finalizer, an object deleted right after CreateLoadBalancer would
 //     leave a CLB behind that nobody remembers
 //  2. without the token, a function that dies between CreateLoadBalancer and the
 //     annotation would make a second CLB the next time
 func (p *pass) intend(ctx context.Context, w *ward) error {
+	k := desired.KeysOf(w.Kind)
 	annotations := map[string]any{}
-	if w.svc.Annotations[desired.ExistingLB] == "" && w.svc.Annotations[desired.ClientToken] == "" {
-		annotations[desired.ClientToken] = string(uuid.NewUUID())
+	if w.Annotations[k.ExistingLB] == "" && w.Annotations[k.ClientToken] == "" {
+		annotations[k.ClientToken] = string(uuid.NewUUID())
 	}
 	var finalizers []string
-	if !desired.Held(w.svc) {
-		finalizers = append(slices.Clone(w.svc.Finalizers), desired.Finalizer)
+	if !desired.Held(w.Front) {
+		finalizers = append(slices.Clone(w.Finalizers), k.Finalizer)
 	}
-	return p.patch(ctx, w, annotations, finalizers)
+	return p.patch(ctx, w.Front, annotations, finalizers)
 }
 
 // patch writes annotations and finalizers, if there are any to write.
-func (p *pass) patch(ctx context.Context, w *ward, annotations map[string]any, finalizers []string) error {
+func (p *pass) patch(ctx context.Context, f *model.Front, annotations map[string]any, finalizers []string) error {
 	for k, v := range annotations {
-		have, there := w.svc.Annotations[k]
+		have, there := f.Annotations[k]
 		if v == nil && !there || v != nil && there && have == v {
 			delete(annotations, k)
 		}
@@ -120,47 +139,46 @@ func (p *pass) patch(ctx context.Context, w *ward, annotations map[string]any, f
 	if len(annotations) == 0 && finalizers == nil {
 		return nil
 	}
-	svc, err := p.Kube.PatchService(ctx, w.svc, annotations, finalizers)
-	if err != nil {
+	if err := p.Kube.PatchFront(ctx, f, annotations, finalizers); err != nil {
 		return err
 	}
-	w.svc = &svc
-	p.wrote("Services", 1)
+	p.wrote("Objects", 1)
 	return nil
 }
 
-// findLoadBalancer finds the CLB of a Service or has it created. ok is false while
+// findLoadBalancer finds the CLB of an object or has it created. ok is false while
 // there is none to work on yet.
 func (p *pass) findLoadBalancer(ctx context.Context, w *ward) (ok bool, err error) {
+	k := desired.KeysOf(w.Kind)
 	session := p.session(nil)
-	if id := w.svc.Annotations[desired.ExistingLB]; id != "" {
+	if id := w.Annotations[k.ExistingLB]; id != "" {
 		return p.existing(ctx, session, w, id)
 	}
-	if id := w.svc.Annotations[desired.LoadBalancerID]; id != "" {
+	if id := w.Annotations[k.LoadBalancerID]; id != "" {
 		found, err := session.LoadBalancers(ctx, id)
 		if err != nil {
 			return false, err
 		}
-		if len(found) == 1 && desired.Created(&found[0], w.svc, p.Policy) {
+		if len(found) == 1 && desired.Created(&found[0], w.Front, p.Policy) {
 			w.lb = found[0]
 			return p.settled(w), nil
 		}
 		// The annotation is output only. Somebody changed it, or deleted the CLB
 		// or its tags: what carries our tags is ours, nothing else.
 	}
-	tagged, err := session.LoadBalancersTagged(ctx, desired.OwnTags(w.svc, p.Policy))
+	tagged, err := session.LoadBalancersTagged(ctx, desired.OwnTags(w.Front, p.Policy))
 	if err != nil {
 		return false, err
 	}
 	slices.SortFunc(tagged, func(a, b model.LoadBalancer) int { return strings.Compare(a.ID, b.ID) })
 	if len(tagged) > 0 {
 		w.lb = tagged[0]
-		return p.settled(w), p.patch(ctx, w, map[string]any{desired.LoadBalancerID: w.lb.ID}, nil)
+		return p.settled(w), p.patch(ctx, w.Front, map[string]any{k.LoadBalancerID: w.lb.ID}, nil)
 	}
-	if w.svc.Annotations[desired.LoadBalancerID] != "" {
+	if w.Annotations[k.LoadBalancerID] != "" {
 		// It was there and is not: a token is good for one CLB only.
-		p.warnService(ctx, w.svc, "LoadBalancerGone", fmt.Sprintf("load balancer %s is gone or not ours; creating another", w.svc.Annotations[desired.LoadBalancerID]))
-		if err := p.patch(ctx, w, map[string]any{desired.LoadBalancerID: nil, desired.ClientToken: string(uuid.NewUUID())}, nil); err != nil {
+		p.warn(ctx, w.Front, "LoadBalancerGone", fmt.Sprintf("load balancer %s is gone or not ours; creating another", w.Annotations[k.LoadBalancerID]))
+		if err := p.patch(ctx, w.Front, map[string]any{k.LoadBalancerID: nil, k.ClientToken: string(uuid.NewUUID())}, nil); err != nil {
 			return false, err
 		}
 	}
@@ -169,17 +187,18 @@ func (p *pass) findLoadBalancer(ctx context.Context, w *ward) (ok bool, err erro
 
 // create asks for a CLB. It exists, found by its tags, before it is Ready.
 func (p *pass) create(ctx context.Context, session *clb.Session, w *ward) error {
-	subnet := w.svc.Annotations[desired.InternalSubnet]
+	k := desired.KeysOf(w.Kind)
+	subnet := w.Annotations[k.InternalSubnet]
 	id, err := session.CreateLoadBalancer(ctx, clb.LoadBalancerSpec{
-		Name:        loadBalancerName(p.Policy.Cluster, w.svc),
+		Name:        loadBalancerName(p.Policy.Cluster, w.Front),
 		VPCID:       p.VPC,
 		Internal:    subnet != "",
 		SubnetID:    subnet,
-		ClientToken: w.svc.Annotations[desired.ClientToken],
-		Tags:        desired.OwnTags(w.svc, p.Policy),
+		ClientToken: w.Annotations[k.ClientToken],
+		Tags:        desired.OwnTags(w.Front, p.Policy),
 	})
 	if clb.Code(err) == clb.CodeTokenSpent {
-		return p.patch(ctx, w, map[string]any{desired.ClientToken: string(uuid.NewUUID())}, nil)
+		return p.patch(ctx, w.Front, map[string]any{k.ClientToken: string(uuid.NewUUID())}, nil)
 	}
 	if err != nil {
 		return err
@@ -189,13 +208,13 @@ func (p *pass) create(ctx context.Context, session *clb.Session, w *ward) error 
 	if id == "" {
 		return nil // the next pass finds it by its tags
 	}
-	return p.patch(ctx, w, map[string]any{desired.LoadBalancerID: id}, nil)
+	return p.patch(ctx, w.Front, map[string]any{k.LoadBalancerID: id}, nil)
 }
 
 // loadBalancerName is for people: at most 80 characters (CLB API,
 // CreateLoadBalancer).
-func loadBalancerName(cluster string, svc *model.Service) string {
-	name := fmt.Sprintf("%s-%s-%s", cluster, svc.Namespace, svc.Name)
+func loadBalancerName(cluster string, f *model.Front) string {
+	name := fmt.Sprintf("%s-%s-%s", cluster, f.Namespace, f.Name)
 	return name[:min(len(name), 80)]
 }
 
@@ -214,50 +233,52 @@ func (p *pass) existing(ctx context.Context, session *clb.Session, w *ward, id s
 	if err != nil {
 		return false, err
 	}
+	k := desired.KeysOf(w.Kind)
 	var problem *desired.Problem
 	if len(found) == 0 {
-		problem = &desired.Problem{Code: desired.CodeNoLoadBalancer, Field: desired.ExistingLB, Message: fmt.Sprintf("there is no load balancer %s in this region", id)}
+		problem = &desired.Problem{Code: k.NoLoadBalancer, Field: k.ExistingLB, Message: fmt.Sprintf("there is no load balancer %s in this region", id)}
 	} else {
 		w.lb = found[0]
-		problem = desired.Usable(&w.lb, w.svc, p.Policy)
+		problem = desired.Usable(&w.lb, w.Front, p.Policy)
 	}
 	if problem != nil {
-		p.warnService(ctx, w.svc, "LoadBalancerRefused", problem.String())
-		return false, p.patch(ctx, w, map[string]any{desired.Refused: desired.RefusedValue(map[string]string{desired.RefusedAll: problem.Code})}, nil)
+		p.warn(ctx, w.Front, "LoadBalancerRefused", problem.String())
+		return false, p.patch(ctx, w.Front, map[string]any{desired.Refused: desired.RefusedValue(map[string]string{desired.RefusedAll: problem.Code})}, nil)
 	}
-	return p.settled(w), p.patch(ctx, w, map[string]any{desired.LoadBalancerID: id}, nil)
+	return p.settled(w), p.patch(ctx, w.Front, map[string]any{k.LoadBalancerID: id}, nil)
 }
 
-// config reads the TkeServiceConfig that a Service names. That there is none, or
-// that a part of it is out of range, never keeps the Service waiting.
-func (p *pass) config(ctx context.Context, svc *model.Service) *desired.Config {
-	name := desired.ConfigNameOf(svc)
+// config reads the TkeServiceConfig that an object names. That there is none, or that
+// a part of it is out of range, never keeps the object waiting.
+func (p *pass) config(ctx context.Context, w *ward) *desired.Config {
+	name := desired.ConfigNameOf(w.Front)
 	if name == "" {
 		return nil
 	}
-	explicit := svc.Annotations[desired.ServiceConfig] != ""
-	if explicit && strings.HasSuffix(name, desired.AutoConfigSuffix) {
-		p.warnService(ctx, svc, "InvalidAnnotation", fmt.Sprintf("%s: is %q, must not end in %s: such names are made for %s", desired.ServiceConfig, name, desired.AutoConfigSuffix, desired.ServiceConfigAuto))
+	k := desired.KeysOf(w.Kind)
+	explicit := w.Annotations[k.Config] != ""
+	if explicit && (strings.HasSuffix(name, desired.AutoConfigSuffix) || strings.HasSuffix(name, desired.AutoIngressSuffix)) {
+		p.warn(ctx, w.Front, "InvalidAnnotation", fmt.Sprintf("%s: is %q, must not end in %s or %s: such names are made for %s", k.Config, name, desired.AutoConfigSuffix, desired.AutoIngressSuffix, k.ConfigAuto))
 		return nil
 	}
-	if auto, problem := desired.Bool(svc.Annotations, desired.ServiceConfigAuto); problem != nil || auto && explicit {
-		p.warnService(ctx, svc, "InvalidAnnotation", fmt.Sprintf("%s: must be \"true\" or \"false\", and not \"true\" beside %s", desired.ServiceConfigAuto, desired.ServiceConfig))
+	if auto, problem := desired.Bool(w.Annotations, k.ConfigAuto); problem != nil || auto && explicit {
+		p.warn(ctx, w.Front, "InvalidAnnotation", fmt.Sprintf("%s: must be \"true\" or \"false\", and not \"true\" beside %s", k.ConfigAuto, k.Config))
 	}
-	ref := model.Ref{Namespace: svc.Namespace, Name: name}
+	ref := model.Ref{Namespace: w.Namespace, Name: name}
 	spec, err := p.Kube.ServiceConfig(ctx, ref)
 	missing := fault.Is(err, fault.NotFound)
 	switch {
 	case missing && explicit:
-		p.warnService(ctx, svc, "ConfigNotFound", fmt.Sprintf("%s: TkeServiceConfig %s is not there; the CLB's settings stay as they are", desired.CodeNoConfig, ref))
+		p.warn(ctx, w.Front, "ConfigNotFound", fmt.Sprintf("%s: TkeServiceConfig %s is not there; the CLB's settings stay as they are", k.NoConfig, ref))
 		return nil
 	case err != nil && !missing:
 		p.fail(err)
 		return nil
 	}
 	if !explicit {
-		made := desired.AutoConfig(svc, spec)
+		made := desired.AutoConfig(w.wants, spec)
 		if missing || !desired.SameConfig(made, spec) {
-			if err := p.Kube.ApplyServiceConfig(ctx, svc, name, made); err != nil {
+			if err := p.Kube.ApplyServiceConfig(ctx, w.Front, name, made); err != nil {
 				p.fail(err)
 				return nil
 			}
@@ -267,12 +288,15 @@ func (p *pass) config(ctx context.Context, svc *model.Service) *desired.Config {
 	}
 	cfg, problems := desired.ParseConfig(spec)
 	for _, problem := range problems {
-		p.warnService(ctx, svc, "InvalidConfig", "TkeServiceConfig "+ref.String()+": "+problem.String())
+		p.warn(ctx, w.Front, "InvalidConfig", "TkeServiceConfig "+ref.String()+": "+problem.String())
 	}
 	return &cfg
 }
 
-// onLoadBalancer plans and makes the listeners of all the Services at one CLB.
+// invalid is the reason of an Event about what an object's spec says.
+var invalid = map[model.Kind]string{model.KindService: "InvalidPort", model.KindIngress: "InvalidRule"}
+
+// onLoadBalancer plans and makes the listeners and rules of all the objects at one CLB.
 func (p *pass) onLoadBalancer(ctx context.Context, lb string, wards []*ward) {
 	session, release, ok := p.lock(ctx, lb)
 	if !ok {
@@ -284,65 +308,112 @@ func (p *pass) onLoadBalancer(ctx context.Context, lb string, wards []*ward) {
 		p.fail(err)
 		return
 	}
-	in := plan.Listeners{Observed: observed}
-	speaksFor := map[string]bool{}
+	c := claims{policy: p.Policy, lb: lb, wards: wards}
+	in := plan.Listeners{Observed: observed, Owns: c.owns, Keep: c.keeps}
 	for _, w := range wards {
-		speaksFor[w.svc.UID] = true
-		wanted, problems := desired.Listeners(w.svc, w.cfg, p.Policy)
-		in.Wanted = append(in.Wanted, wanted...)
-		for _, problem := range problems {
-			p.warnService(ctx, w.svc, "InvalidPort", problem.String())
+		in.Wanted = append(in.Wanted, w.wants.Listeners...)
+		for _, problem := range w.wants.Problems {
+			p.warn(ctx, w.Front, invalid[w.Kind], problem.String())
 		}
 	}
-	in.Owns = func(name string) bool {
-		o, ours := desired.OwnerOf(name)
-		return ours && o.Cluster == p.Policy.Cluster && speaksFor[o.UID]
+	listeners := in.Plan()
+	out := outcome{listeners: listeners.Conflicts, failed: p.applyListeners(ctx, session, lb, listeners)}
+	if len(listeners.Create) > 0 && c.layer7() {
+		if observed, err = session.Listeners(ctx, lb); err != nil {
+			p.fail(err)
+			return
+		}
 	}
-	todo := in.Plan()
-	failed := p.applyListeners(ctx, session, lb, todo)
+	if err := p.onRules(ctx, session, c, observed, &out); err != nil {
+		p.fail(err)
+		return
+	}
 	for _, w := range wards {
-		p.settle(ctx, w, todo, failed)
+		p.settle(ctx, w, out)
 	}
 	p.wake(lb, wards)
 }
 
-// settle writes to a Service what came of it.
-func (p *pass) settle(ctx context.Context, w *ward, todo plan.ListenerPlan, failed map[string]error) {
+// outcome is what came of a CLB's listeners and rules.
+type outcome struct {
+	listeners []plan.Conflict
+	rules     []plan.RuleConflict
+	// failed are listeners whose step failed, by name.
+	failed map[string]error
+	// broken are rules whose step failed.
+	broken map[model.Spot]error
+}
+
+// settle writes to an object what came of it.
+func (p *pass) settle(ctx context.Context, w *ward, out outcome) {
+	k := desired.KeysOf(w.Kind)
 	refused := map[string]string{}
-	for key, code := range desired.RefusedOf(w.svc) {
+	for key, code := range desired.RefusedOf(w.Front) {
 		if code == desired.CodeSharedBackend {
 			refused[key] = code // the backends pass's to say
 		}
 	}
-	for _, c := range todo.Conflicts {
-		if c.Wanted.OwnerUID != w.svc.UID {
-			continue
-		}
-		refused[desired.PortKey(c.Wanted.ServicePort)] = desired.CodePortConflict
-		p.warnService(ctx, w.svc, "PortConflict", fmt.Sprintf("%s: port %d: load balancer %s already has listener %q there", desired.CodePortConflict, c.Wanted.Port, w.lb.ID, c.By))
-	}
-	for name, err := range failed {
-		if o, _ := desired.OwnerOf(name); o.UID == w.svc.UID {
-			p.failedService(ctx, w.svc, err)
+	maps.Copy(refused, w.wants.Refused)
+	for _, c := range out.listeners {
+		if c.Wanted.Owner.UID == w.UID {
+			refused[c.Wanted.Key] = k.Conflict
+			p.warn(ctx, w.Front, "PortConflict", fmt.Sprintf("%s: port %d: load balancer %s already has listener %q there", k.Conflict, c.Wanted.Port, w.lb.ID, c.By))
 		}
 	}
-	if err := p.patch(ctx, w, map[string]any{desired.Refused: desired.RefusedValue(refused), desired.LoadBalancerID: w.lb.ID}, nil); err != nil {
+	for _, c := range out.rules {
+		if c.Wanted.Owner.UID == w.UID {
+			refused[c.Wanted.Key] = k.Conflict
+			p.warn(ctx, w.Front, "RuleConflict", fmt.Sprintf("%s: %s: load balancer %s already has this rule for %s", k.Conflict, c.Wanted.Key, w.lb.ID, whose(c.By)))
+		}
+	}
+	p.tellFailed(ctx, w, out)
+	if err := p.patch(ctx, w.Front, map[string]any{desired.Refused: desired.RefusedValue(refused), k.LoadBalancerID: w.lb.ID}, nil); err != nil {
 		p.fail(err)
 		return
 	}
 	addresses := addressesOf(&w.lb)
-	if slices.Equal(addresses, w.svc.Addresses) {
+	if slices.Equal(addresses, w.Addresses) {
 		return
 	}
-	svc, err := p.Kube.PatchServiceStatus(ctx, w.svc, addresses)
-	if err != nil {
+	if err := p.Kube.PatchFrontStatus(ctx, w.Front, addresses); err != nil {
 		p.fail(err)
 		return
 	}
-	w.svc = &svc
 	p.wrote("Statuses", 1)
-	p.note(ctx, kube.Note{Kind: "Service", Ref: svc.Ref(), UID: svc.UID, Reason: "EnsureServiceSuccess",
+	p.note(ctx, kube.Note{Kind: string(w.Kind), Ref: w.Ref(), UID: w.UID, Reason: fmt.Sprintf("Ensure%sSuccess", w.Kind),
 		Message: fmt.Sprintf("load balancer %s serves at %s", w.lb.ID, strings.Join(addresses, ", "))})
+}
+
+// tellFailed writes Events about what the CLB refused for good, each error once.
+func (p *pass) tellFailed(ctx context.Context, w *ward, out outcome) {
+	told := map[string]bool{}
+	tell := func(err error) {
+		if err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			p.failed(ctx, w.Front, err)
+		}
+	}
+	for _, l := range w.wants.Listeners {
+		tell(out.failed[l.Name])
+	}
+	for name, err := range out.failed { // of listeners that nobody wants any more
+		if o, _ := desired.OwnerOf(name); o.UID == w.UID {
+			tell(err)
+		}
+	}
+	for _, r := range w.wants.Rules {
+		if err := out.broken[r.Spot]; err != nil {
+			tell(fmt.Errorf("rule %s: %w", r.Key, err))
+		}
+	}
+}
+
+// whose names the holder of a rule, for people.
+func whose(uid string) string {
+	if uid == "" {
+		return "somebody else"
+	}
+	return "another Ingress (" + uid + ")"
 }
 
 // addressesOf are what goes into the status: the domain of a domain-type CLB, else
@@ -360,21 +431,21 @@ func addressesOf(lb *model.LoadBalancer) []string {
 
 // wake has the backends looked at wherever listeners may have changed hands.
 func (p *pass) wake(lb string, wards []*ward) {
-	if p.reply.Writes["Listeners"] == 0 {
+	if p.reply.Writes["Listeners"]+p.reply.Writes["Rules"] == 0 {
 		return
 	}
 	s := event.Sync{Cluster: p.Policy.Cluster, LoadBalancers: []string{lb}, All: true}
 	for _, w := range wards {
-		s.Services = append(s.Services, event.Ref{Namespace: w.svc.Namespace, Name: w.svc.Name})
+		s.Objects = append(s.Objects, event.Ref(w.Ref()))
 	}
 	p.reply.Wake = append(p.reply.Wake, event.Wake{Function: event.Backends, Sync: s}, event.Wake{Function: event.Readiness, Sync: s})
 }
 
-// failedService tells about a CLB call that failed for good; what passes by itself
-// isn't shown.
-func (p *pass) failedService(ctx context.Context, svc *model.Service, err error) {
+// failed tells about a CLB call that failed for good; what passes by itself isn't
+// shown.
+func (p *pass) failed(ctx context.Context, f *model.Front, err error) {
 	switch fault.KindOf(err) {
 	case fault.Permanent, fault.Invalid:
-		p.warnService(ctx, svc, "EnsureServiceFailed", err.Error())
+		p.warn(ctx, f, fmt.Sprintf("Ensure%sFailed", f.Kind), err.Error())
 	}
 }

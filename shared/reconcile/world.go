@@ -7,14 +7,10 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/desired"
@@ -159,157 +155,7 @@ func (p *pass) note(ctx context.Context, n kube.Note) {
 	}
 }
 
-func (p *pass) warnService(ctx context.Context, svc *model.Service, reason, message string) {
-	p.note(ctx, kube.Note{Kind: "Service", Ref: svc.Ref(), UID: svc.UID, Warning: true, Reason: reason, Message: message})
-}
-
-// fewer Services than this are read one by one: that costs less than a list of a
-// namespace, which may wait for a tenth of a second until the server's cache knows
-// that it is as new as what was last written.
-const fewer = 5
-
-// services reads the named Services, oldest first; those that are gone are left
-// out. Many of one namespace are listed.
-func (p *pass) services(ctx context.Context, refs []event.Ref) ([]*model.Service, error) {
-	byNamespace := map[string][]string{}
-	for _, r := range refs {
-		if !slices.Contains(byNamespace[r.Namespace], r.Name) {
-			byNamespace[r.Namespace] = append(byNamespace[r.Namespace], r.Name)
-		}
-	}
-	var mu sync.Mutex
-	var out []*model.Service
-	add := func(s model.Service) {
-		mu.Lock()
-		defer mu.Unlock()
-		out = append(out, &s)
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for namespace, names := range byNamespace {
-		if len(names) >= fewer {
-			g.Go(func() error {
-				list, err := p.Kube.Services(ctx, namespace, "")
-				for _, s := range list {
-					if slices.Contains(names, s.Name) {
-						add(s)
-					}
-				}
-				return err
-			})
-			continue
-		}
-		for _, name := range names {
-			g.Go(func() error {
-				s, err := p.Kube.Service(ctx, model.Ref{Namespace: namespace, Name: name})
-				if fault.Is(err, fault.NotFound) {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				add(s)
-				return nil
-			})
-		}
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(out, func(a, b *model.Service) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.UID, b.UID))
-	})
-	return out, nil
-}
-
-// claimed keeps the Services that are ours.
-func (p *pass) claimed(services []*model.Service) []*model.Service {
-	var out []*model.Service
-	for _, s := range services {
-		if ours, _ := desired.Claimed(s, p.Policy); ours {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// namedPods reads the pods of an event. Gone ones (or ones whose name belongs to
-// another pod by now) are missing from the result.
-func (p *pass) namedPods(ctx context.Context, named []event.Pod) ([]*model.Pod, error) {
-	var mu sync.Mutex
-	var out []*model.Pod
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for _, n := range named {
-		g.Go(func() error {
-			pod, err := p.Kube.Pod(ctx, model.Ref{Namespace: n.Namespace, Name: n.Name})
-			if fault.Is(err, fault.NotFound) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			out = append(out, &pod)
-			return nil
-		})
-	}
-	return out, g.Wait()
-}
-
-// selectedPods lists every pod that one of the Services selects, each once. However
-// many Services a namespace has, it is listed once: for every list with a selector
-// the server goes through all the pods of the namespace.
-func (p *pass) selectedPods(ctx context.Context, services []*model.Service) ([]*model.Pod, error) {
-	byNamespace := map[string][]*model.Service{}
-	for _, s := range services {
-		if len(s.Selector) > 0 {
-			byNamespace[s.Namespace] = append(byNamespace[s.Namespace], s)
-		}
-	}
-	var mu sync.Mutex
-	var out []*model.Pod
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(4) // a list is big
-	for namespace, selecting := range byNamespace {
-		g.Go(func() error {
-			index := desired.NewSelecting(selecting)
-			pods, err := p.Kube.Pods(ctx, kube.PodQuery{
-				Namespace: namespace, Labels: commonLabels(selecting), ResourceVersion: p.req.Sync.ResourceVersion,
-				Keep: func(pod *model.Pod) bool { return len(index.Of(pod)) > 0 },
-			})
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			out = append(out, pods...)
-			return nil
-		})
-	}
-	return out, g.Wait()
-}
-
-// maxValues bounds the values of one label in a query, which is part of a URL.
-const maxValues = 64
-
-// commonLabels are the labels that every one of the Services selects by, with the
-// values that they ask for: what all pods that any of them selects have.
-func commonLabels(services []*model.Service) map[string][]string {
-	common := map[string][]string{}
-	for key := range services[0].Selector {
-		var values []string
-		everywhere := true
-		for _, s := range services {
-			v, ok := s.Selector[key]
-			everywhere = everywhere && ok
-			values = append(values, v)
-		}
-		slices.Sort(values)
-		if values = slices.Compact(values); everywhere && len(values) <= maxValues {
-			common[key] = values
-		}
-	}
-	return common
+// warn writes a warning on a Service or Ingress.
+func (p *pass) warn(ctx context.Context, f *model.Front, reason, message string) {
+	p.note(ctx, kube.Note{Kind: string(f.Kind), Ref: f.Ref(), UID: f.UID, Warning: true, Reason: reason, Message: message})
 }

@@ -1,0 +1,272 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/model"
+	"github.com/clb-direct/clb-direct/shared/readiness"
+)
+
+// view is what the CLBs say about the pods.
+type view struct {
+	*pass
+	subjects   []*subject
+	selected   desired.Selected
+	refused    map[*model.Front]map[string]string
+	healthRead time.Time
+	// spots are the places known to be there.
+	spots    map[model.Spot]seen
+	verdicts map[model.Key]clb.Verdict
+	targets  map[model.Key]model.Target
+	// confirmed are the CLBs whose targets were read after health.
+	confirmed map[string]bool
+	// narrowed: listeners were read before health, which was asked for some of them.
+	narrowed bool
+}
+
+// seen is a place as observed. Its health check is known once listeners were read.
+type seen struct {
+	place model.Place
+	check model.HealthCheck
+}
+
+// view reads health first and targets after: a verdict counts only for whom the
+// target is bound when the verdict is already in.
+func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subject, pods []*model.Pod) (*view, error) {
+	v := &view{
+		pass: p, subjects: subjects, selected: desired.NewSelected(backingsOf(subjects)), refused: map[*model.Front]map[string]string{},
+		spots: map[model.Spot]seen{}, targets: map[model.Key]model.Target{}, confirmed: map[string]bool{}, healthRead: p.Now(),
+	}
+	for _, s := range subjects {
+		v.refused[s.Front] = desired.RefusedOf(s.Front)
+	}
+	var lbs []string
+	for _, pod := range pods {
+		if !pod.ContainersReady {
+			continue // its gate stays closed whatever the CLB says
+		}
+		for _, f := range frontsOf(v.selected.Of(pod)) {
+			if id := desired.LoadBalancerOf(f); id != "" && !slices.Contains(lbs, id) {
+				lbs = append(lbs, id)
+			}
+		}
+	}
+	if len(lbs) == 0 {
+		return v, nil
+	}
+	at, err := v.narrow(ctx, session, lbs, pods)
+	if err != nil {
+		return nil, err
+	}
+	v.healthRead = p.Now()
+	if v.narrowed && len(at) == 0 {
+		return v, nil // no listener, so nothing is bound; naming none would ask for all
+	}
+	if v.verdicts, err = session.Health(ctx, lbs, at); err != nil {
+		return nil, err
+	}
+	if !v.narrowed {
+		for key, verdict := range v.verdicts {
+			v.spots[verdict.Spot] = seen{place: key.Place}
+		}
+	}
+	looking, cancel := context.WithTimeout(ctx, confirming)
+	defer cancel()
+	g, gctx := errgroup.WithContext(looking)
+	var mu sync.Mutex
+	for lb, ips := range v.promising(pods) {
+		g.Go(func() error {
+			err := v.confirm(gctx, session, &mu, lb, at, ips)
+			if err != nil && ctx.Err() == nil && (looking.Err() != nil || fault.Is(err, fault.Throttled)) {
+				p.Log.Info("left for the next pass", "loadBalancer", lb, "error", err)
+				return nil // its pods are not confirmed, and so looked at again soon
+			}
+			return err
+		})
+	}
+	return v, g.Wait()
+}
+
+// confirming bounds how long a pass goes on reading targets before it decides with
+// what it has: with many CLBs and a small grant the pods of the first would wait for
+// the last. In which order CLBs get their turn is random, so each gets its own.
+const confirming = 5 * time.Second
+
+// worthNarrowing is how many times more listeners there must be than are asked about
+// for the answer of a whole CLB to cost more than to learn their ids first.
+const worthNarrowing = 3
+
+// narrow finds the listeners that the pods are bound at, where these are few among
+// many of one CLB: health can then be asked for them alone, instead of for thousands
+// of targets of others. None, with narrowed left false, stands for all.
+func (v *view) narrow(ctx context.Context, session *clb.Session, lbs []string, pods []*model.Pod) ([]string, error) {
+	if len(lbs) != 1 {
+		return nil, nil
+	}
+	wanted, known := map[string]bool{}, map[string]bool{}
+	for _, pod := range pods {
+		if !pod.ContainersReady {
+			continue
+		}
+		for _, b := range v.selected.Of(pod) {
+			if desired.LoadBalancerOf(b.Front) == lbs[0] {
+				wanted[b.Listener] = true
+			}
+		}
+	}
+	for _, s := range v.subjects {
+		if desired.LoadBalancerOf(s.Front) != lbs[0] {
+			continue
+		}
+		for _, b := range s.wants.Backings {
+			known[b.Listener] = true
+		}
+	}
+	if len(wanted) > clb.MaxHealthListeners || len(known) < worthNarrowing*len(wanted) {
+		return nil, nil
+	}
+	listeners, err := session.Listeners(ctx, lbs[0])
+	if err != nil {
+		return nil, err
+	}
+	v.narrowed = true
+	v.see(listeners)
+	var ids []string
+	for _, l := range listeners {
+		if wanted[l.Name] {
+			ids = append(ids, l.ID)
+		}
+	}
+	return ids, nil
+}
+
+// see notes the places of listeners and how they are checked.
+func (v *view) see(listeners []model.Listener) {
+	for _, l := range listeners {
+		if !l.Protocol.Layer7() {
+			v.spots[model.Spot{Listener: l.Name}] = seen{model.Place{Listener: l.ID}, l.HealthCheck}
+		}
+		for _, r := range l.Rules {
+			v.spots[model.Spot{Listener: l.Name, Domain: r.Domain, Path: r.Path}] = seen{model.Place{Listener: l.ID, Location: r.ID}, r.HealthCheck}
+		}
+	}
+}
+
+// promising finds, by CLB, the addresses of the pods that could be ready by what
+// health says: only for them it is worth reading more.
+func (v *view) promising(pods []*model.Pod) map[string][]string {
+	out := map[string][]string{}
+	type address struct{ lb, ip string }
+	known := map[address]bool{}
+	for _, pod := range pods {
+		if !pod.ContainersReady {
+			continue
+		}
+		if slices.ContainsFunc(v.bindings(pod), func(b readiness.Binding) bool { return !b.Promising() }) {
+			continue
+		}
+		for _, f := range frontsOf(v.selected.Of(pod)) {
+			id := desired.LoadBalancerOf(f)
+			if at := (address{id, pod.IP}); id != "" && !known[at] {
+				known[at] = true
+				out[id] = append(out[id], pod.IP)
+			}
+		}
+	}
+	return out
+}
+
+// confirm reads the targets at the given addresses, at the listeners given or else,
+// with the listeners' settings, at all of ours.
+func (v *view) confirm(ctx context.Context, session *clb.Session, mu *sync.Mutex, lb string, at, ips []string) error {
+	var listeners []model.Listener
+	if !v.narrowed {
+		var err error
+		if listeners, err = session.Listeners(ctx, lb); err != nil {
+			return err
+		}
+		for _, l := range listeners {
+			if o, ours := desired.OwnerOf(l.Name); ours && o.Cluster == v.Policy.Cluster {
+				at = append(at, l.ID)
+			}
+		}
+	}
+	targets, err := session.Targets(ctx, lb, at, clb.TargetFilter{IPs: ips})
+	if err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	v.see(listeners)
+	for _, t := range targets {
+		v.targets[t.Key()] = t
+	}
+	v.confirmed[lb] = true
+	return nil
+}
+
+// bindings are the pod's, one per port or rule of every claimed object that selects
+// it.
+func (v *view) bindings(pod *model.Pod) []readiness.Binding {
+	backings := v.selected.Of(pod)
+	out := make([]readiness.Binding, 0, len(backings))
+	direct, why := desired.Direct(pod, v.Policy)
+	for _, backing := range backings {
+		b := readiness.Binding{Name: backing.Name, Weight: desired.DesiredWeight(pod, backing.Front.Kind)}
+		code := desired.RefusedCode(v.refused[backing.Front], backing.Key)
+		at, there := v.spots[backing.Spot]
+		there = there && holds(*backing)
+		port, hasPort := backing.Port.Resolve(pod)
+		switch {
+		case !direct:
+			b.State, b.Detail = readiness.Unreachable, why
+		case backing.Broken != "":
+			b.State, b.Detail = readiness.Refused, backing.Broken
+		case !hasPort:
+			b.State, b.Detail = readiness.NoPort, fmt.Sprintf("no container declares a %s port named %q", backing.Port.Protocol, backing.Port.TargetName)
+		case code != "" && (code == desired.CodeSharedBackend || !there):
+			// What is there and holds something counts, whatever was refused since.
+			b.State, b.Detail = readiness.Refused, fmt.Sprintf("refused with %s, see the %s's Events", code, backing.Front.Kind)
+		default:
+			b.Address = model.Address{IP: pod.IP, Port: port}
+			v.fill(&b, backing.Front, at, there, pod)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// fill adds what was observed. Where only health was read the target is taken to
+// be ours: that may lead to waiting for the right thing, never to readiness.
+func (v *view) fill(b *readiness.Binding, f *model.Front, at seen, there bool, pod *model.Pod) {
+	lb := desired.LoadBalancerOf(f)
+	if lb == "" {
+		b.State, b.Detail = readiness.Making, "waiting for the load balancer to be created"
+		return
+	}
+	b.State = readiness.Listening
+	if !there {
+		return // not made yet, or without any target: either way nothing is bound there
+	}
+	b.Check = at.check
+	key := model.Key{Place: at.place, Address: b.Address}
+	verdict, bound := v.verdicts[key]
+	b.Health = verdict.Health
+	if v.confirmed[lb] {
+		if t, found := v.targets[key]; found {
+			b.Target = &t
+		}
+	} else if bound {
+		b.Unconfirmed = true
+		b.Target = &model.Target{Place: key.Place, Address: key.Address, Weight: verdict.Weight, Tag: pod.UID}
+	}
+}
