@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -13,17 +14,16 @@ const connectTimeout = 5 * time.Second
 
 // dial connects to a target from source, any port. If source is not an address of this
 // machine it falls back on vip: the target then sees the load balancer.
-func dial(network string, to netip.AddrPort, source, vip netip.Addr) (net.Conn, error) {
-	conn, err := dialFrom(network, to, source, connectTimeout)
+func dial(ctx context.Context, network string, to netip.AddrPort, source, vip netip.Addr) (net.Conn, error) {
+	conn, err := dialFrom(ctx, network, to, source)
 	if errors.Is(err, syscall.EADDRNOTAVAIL) && source != vip {
-		return dialFrom(network, to, vip, connectTimeout)
+		return dialFrom(ctx, network, to, vip)
 	}
 	return conn, err
 }
 
-func dialFrom(network string, to netip.AddrPort, source netip.Addr, timeout time.Duration) (net.Conn, error) {
+func dialFrom(ctx context.Context, network string, to netip.AddrPort, source netip.Addr) (net.Conn, error) {
 	d := net.Dialer{
-		Timeout: timeout,
 		// Checks of thousands of targets don't want a keep-alive timer each.
 		KeepAlive: -1,
 		Control:   bindLate,
@@ -33,7 +33,7 @@ func dialFrom(network string, to netip.AddrPort, source netip.Addr, timeout time
 	} else {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 	}
-	return d.Dial(network, to.String())
+	return d.DialContext(ctx, network, to.String())
 }
 
 // reset closes a TCP connection with RST.

@@ -3,10 +3,11 @@ package dataplane
 import (
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"time"
 )
 
-// pick chooses the target of a new connection from client, or nil if there is none.
+// pick chooses the target of a new flow from client, or nil if there is none.
 //
 //	some target of weight > 0 is Alive or Closed    one of those
 //	none is, some are Dead                          one of the Dead ("all dead, all alive")
@@ -14,56 +15,54 @@ import (
 //
 // (CLB health check overview: targets being detected get no traffic; if all are found
 // abnormal, requests go to all of them.)
-func (f *forwarder) pick(client netip.Addr, now time.Time) *target {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (p *pool) pick(client netip.Addr, now time.Time) *target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 
-	var fit, dead []*target
-	for _, t := range f.targets {
-		if t.weight == 0 {
-			continue
-		}
-		switch state := t.verdict.State(); {
-		case state.takesTraffic():
-			fit = append(fit, t)
-		case state == Dead:
-			dead = append(dead, t)
-		}
-	}
-	if len(fit) == 0 && !f.plane.opts.RefuseDead {
-		fit = dead
-	}
+	fit := p.fit(now, nil)
 	if len(fit) == 0 {
 		return nil
 	}
-
-	if f.l.Sticky <= 0 {
-		return f.schedule(fit, client)
+	if p.policy.sticky <= 0 {
+		return p.schedule(fit, client)
 	}
-	k := f.sticky[client]
-	if k == nil || now.After(k.until) || !contains(fit, k.t) {
-		k = &keeping{t: f.schedule(fit, client)}
-		if f.sticky == nil {
-			f.sticky = map[netip.Addr]*keeping{}
+	k := p.sticky[client]
+	if k == nil || now.After(k.until) || !slices.Contains(fit, k.t) {
+		k = &keeping{t: p.schedule(fit, client)}
+		if p.sticky == nil {
+			p.sticky = map[netip.Addr]*keeping{}
 		}
-		f.sticky[client] = k
+		p.sticky[client] = k
 	}
-	k.until = now.Add(f.l.Sticky)
+	k.until = now.Add(p.policy.sticky)
 	return k.t
 }
 
-func contains(targets []*target, t *target) bool {
-	for _, other := range targets {
-		if other == t {
-			return true
+// fit is the targets that a new flow may go to, without those that it has tried; p.mu
+// is held. A target that forwarding keeps out counts as dead.
+func (p *pool) fit(now time.Time, tried []*target) []*target {
+	fit := make([]*target, 0, len(p.targets))
+	var dead []*target
+	for _, t := range p.targets {
+		if t.weight == 0 || slices.Contains(tried, t) {
+			continue
+		}
+		switch state := t.verdict.State(); {
+		case state.takesTraffic() && !t.blocked(now):
+			fit = append(fit, t)
+		case state != Unknown:
+			dead = append(dead, t)
 		}
 	}
-	return false
+	if len(fit) == 0 && !p.plane.opts.RefuseDead {
+		return dead
+	}
+	return fit
 }
 
-// schedule applies the listener's scheduler to a non-empty list.
-func (f *forwarder) schedule(fit []*target, client netip.Addr) *target {
-	switch f.l.Scheduler {
+// schedule applies the scheduler to a non-empty list.
+func (p *pool) schedule(fit []*target, client netip.Addr) *target {
+	switch p.policy.scheduler {
 	case LeastConn:
 		return leastConn(fit)
 	case IPHash:

@@ -73,8 +73,8 @@ func TestPick(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			f := &forwarder{plane: New(Options{RefuseDead: tc.refuse})}
-			f.l.Scheduler = tc.scheduler
+			p := newPool(New(Options{RefuseDead: tc.refuse}), "tcp", netip.Addr{})
+			p.policy.scheduler = tc.scheduler
 			names := map[*target]string{}
 			for _, h := range tc.targets {
 				target := &target{weight: h.weight, verdict: &Verdict{}, flows: map[flow]struct{}{}}
@@ -83,11 +83,11 @@ func TestPick(t *testing.T) {
 					target.flows[&session{}] = struct{}{}
 				}
 				names[target] = h.name
-				f.targets = append(f.targets, target)
+				p.targets = append(p.targets, target)
 			}
 			var got strings.Builder
 			for range 7 {
-				picked := f.pick(netip.MustParseAddr("127.88.0.1"), time.Now())
+				picked := p.pick(netip.MustParseAddr("127.88.0.1"), time.Now())
 				if picked == nil {
 					got.WriteString("-")
 				}

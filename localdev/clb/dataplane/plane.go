@@ -75,6 +75,16 @@ type Options struct {
 	// SkipWeightZero leaves targets of weight 0 unchecked (state Unknown), against the
 	// documentation, which has them checked whatever their weight.
 	SkipWeightZero bool
+	// ClientSource has layer-7 rules connect to targets from the client's address where
+	// KeepAlive is off, as "Obtaining Real Client IPs" has it. Otherwise, and with
+	// KeepAlive, they see the virtual address.
+	ClientSource bool
+	// PassiveBlock is how long forwarding that failed keeps a target of layer 7 out; ten
+	// seconds if zero (CLB, "Health Check Overview").
+	PassiveBlock time.Duration
+	// TargetTimeout ends exchanges with a layer-7 target that says nothing for so long;
+	// a minute if zero (CLB, "Layer-7 Custom Configuration", proxy_read_timeout).
+	TargetTimeout time.Duration
 	// Seed makes the phases of health checks repeatable.
 	Seed uint64
 	// Log gets what can't be told to anyone else; nil discards it. A target that is
@@ -88,7 +98,7 @@ type Plane struct {
 
 	mu         sync.Mutex
 	rand       *rand.Rand
-	forwarders map[string]*forwarder
+	forwarders map[string]server
 	closed     bool
 
 	running sync.WaitGroup
@@ -99,10 +109,16 @@ func New(opts Options) *Plane {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.PassiveBlock <= 0 {
+		opts.PassiveBlock = 10 * time.Second
+	}
+	if opts.TargetTimeout <= 0 {
+		opts.TargetTimeout = time.Minute
+	}
 	return &Plane{
 		opts:       opts,
 		rand:       rand.New(rand.NewPCG(opts.Seed, opts.Seed)),
-		forwarders: map[string]*forwarder{},
+		forwarders: map[string]server{},
 	}
 }
 
@@ -117,8 +133,8 @@ func (p *Plane) Set(l Listener) error {
 	}
 	f, found := p.forwarders[l.ID]
 	if !found {
-		f = &forwarder{plane: p, flows: map[flow]struct{}{}}
-		if err := f.open(l); err != nil {
+		var err error
+		if f, err = p.open(l); err != nil {
 			p.mu.Unlock()
 			return fmt.Errorf("opening listener %s: %w", l.ID, err)
 		}
@@ -128,6 +144,24 @@ func (p *Plane) Set(l Listener) error {
 
 	f.update(l)
 	return nil
+}
+
+// server is a listener at work.
+type server interface {
+	// open listens on l's address; nothing is forwarded before the first update.
+	open(l Listener) error
+	// update takes over what l says.
+	update(l Listener)
+	// close ends the listener and all that it carries.
+	close()
+}
+
+func (p *Plane) open(l Listener) (server, error) {
+	var s server = &forwarder{plane: p}
+	if l.HTTP != nil {
+		s = newFront(p)
+	}
+	return s, s.open(l)
 }
 
 // Remove closes the listener and everything it carries; an unknown id is no error.
@@ -146,7 +180,7 @@ func (p *Plane) Close() {
 	p.mu.Lock()
 	p.closed = true
 	forwarders := p.forwarders
-	p.forwarders = map[string]*forwarder{}
+	p.forwarders = map[string]server{}
 	p.mu.Unlock()
 	for _, f := range forwarders {
 		f.close()

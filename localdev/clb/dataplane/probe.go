@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"bufio"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,18 +12,19 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 )
 
 // probe does one health check from source and says whether it passed.
 func probe(network string, check Check, source netip.Addr, to netip.AddrPort) bool {
-	deadline := time.Now().Add(check.Timeout)
-	conn, err := dialFrom(network, to, source, check.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), check.Timeout)
+	defer cancel()
+	conn, err := dialFrom(ctx, network, to, source)
 	if err != nil {
 		return false
 	}
 	// A check leaves no TIME_WAIT behind: the real one sends RST after the handshake.
 	defer reset(conn)
+	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return false
 	}
@@ -30,8 +33,14 @@ func probe(network string, check Check, source netip.Addr, to netip.AddrPort) bo
 		return probeUDP(conn, check)
 	case check.Kind == "HTTP":
 		return probeHTTP(conn, check)
+	case check.Kind == "HTTPS":
+		return probeHTTP(tls.Client(conn, unverified("")), check)
+	case check.Kind == "GRPC":
+		return probeGRPC(ctx, conn, "http", check)
+	case check.Kind == "GRPCS":
+		return probeGRPC(ctx, tls.Client(conn, unverified("h2")), "https", check)
 	case check.Kind == "CUSTOM":
-		return exchange(conn, check)
+		return converse(conn, check)
 	default:
 		return true
 	}
@@ -41,7 +50,7 @@ func probe(network string, check Check, source netip.Addr, to netip.AddrPort) bo
 // Check Exception"), whereas CUSTOM wants its answer.
 func probeUDP(conn net.Conn, check Check) bool {
 	if check.Kind == "CUSTOM" {
-		return exchange(conn, check)
+		return converse(conn, check)
 	}
 	if _, err := conn.Write(nil); err != nil {
 		return false
@@ -50,8 +59,8 @@ func probeUDP(conn net.Conn, check Check) bool {
 	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// exchange sends and wants the answer to begin with what is expected.
-func exchange(conn net.Conn, check Check) bool {
+// converse sends and wants the answer to begin with what is expected.
+func converse(conn net.Conn, check Check) bool {
 	if _, err := io.WriteString(conn, check.Send); err != nil {
 		return false
 	}

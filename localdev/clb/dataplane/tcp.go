@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -33,7 +34,7 @@ func (f *forwarder) carry(client *net.TCPConn) {
 	// The listener's sockets are IPv4 or IPv6 as its address is, so Unmap only undoes
 	// the mapped form that dual-stack systems report.
 	remote := client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-	t := f.pick(remote, time.Now())
+	t := f.pool.pick(remote, time.Now())
 	if t == nil {
 		reset(client)
 		return
@@ -45,12 +46,14 @@ func (f *forwarder) carry(client *net.TCPConn) {
 	c := &connection{client: client}
 	// It is booked before the target answers: scheduling by connections counts it, and
 	// unbinding ends it.
-	if !f.track(t, c) {
+	if !f.pool.track(t, c) {
 		reset(client)
 		return
 	}
-	defer f.untrack(t, c)
-	server, err := dial("tcp", t.addr, source, f.vip.Addr())
+	defer f.pool.untrack(t, c)
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	server, err := dial(ctx, "tcp", t.addr, source, f.vip.Addr())
+	cancel()
 	if err != nil {
 		reset(client)
 		return

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -56,13 +57,13 @@ func (f *forwarder) serveUDP(conn *net.UDPConn) {
 func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	f.mu.Lock()
 	s := f.sessions[client]
-	snat := f.l.SNAT
+	snat := f.fromVIP
 	f.mu.Unlock()
 	if s != nil && !s.ended.Load() {
 		return s
 	}
 
-	t := f.pick(client.Addr(), time.Now())
+	t := f.pool.pick(client.Addr(), time.Now())
 	if t == nil {
 		return nil
 	}
@@ -70,13 +71,13 @@ func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	if snat {
 		source = f.vip.Addr()
 	}
-	server, err := dial("udp", t.addr, source, f.vip.Addr())
+	server, err := dial(context.Background(), "udp", t.addr, source, f.vip.Addr())
 	if err != nil {
 		return nil
 	}
 	s = &session{client: client, target: t, server: server}
 	s.active.Store(time.Now().UnixNano())
-	if !f.track(t, s) {
+	if !f.pool.track(t, s) {
 		s.abort(false)
 		return nil
 	}
@@ -97,7 +98,7 @@ func (f *forwarder) answer(conn *net.UDPConn, s *session) {
 			delete(f.sessions, s.client)
 		}
 		f.mu.Unlock()
-		f.untrack(s.target, s)
+		f.pool.untrack(s.target, s)
 	}()
 	buf := make([]byte, maxDatagram)
 	for {
