@@ -11,8 +11,9 @@ import (
 )
 
 // AddCertificate keeps a server certificate under the id by which listeners and rules
-// name it (CertId), in place of the one that had it: what uploading one to the SSL
-// product does. Expired ones can be added, and are refused where they are named.
+// name it (CertId): what uploading one to the SSL product does. An id that is used
+// already has the new certificate from the next change of its listeners on. Expired ones
+// can be added, and are refused where they are named.
 func (s *Server) AddCertificate(id string, cert tls.Certificate) error {
 	return s.backend.AddCertificate(id, cert)
 }

@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"regexp"
 	"strings"
-
-	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
 )
 
 // unknownField is encoding/json's wording, the only way it tells.
@@ -35,59 +34,38 @@ func decode(body []byte, request any) error {
 	return failure("InvalidParameter", "The request body is not valid JSON: %v.", err)
 }
 
-// summarize says what a request is about, for the call log.
+// summarize says what a request is about, for the call log: requests name load balancers
+// and targets alike (CLB API).
 func summarize(request any) (loadBalancer string, targets int) {
-	switch r := request.(type) {
-	case *api.DescribeLoadBalancersRequestParams:
-		return first(r.LoadBalancerIds), 0
-	case *api.DeleteLoadBalancerRequestParams:
-		return first(r.LoadBalancerIds), 0
-	case *api.CreateListenerRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.DescribeListenersRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.ModifyListenerRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.DeleteListenerRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.DeleteLoadBalancerListenersRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.CreateRuleRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.ModifyRuleRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.DeleteRuleRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.RegisterTargetsRequestParams:
-		return value(r.LoadBalancerId), len(r.Targets)
-	case *api.DeregisterTargetsRequestParams:
-		return value(r.LoadBalancerId), len(r.Targets)
-	case *api.BatchRegisterTargetsRequestParams:
-		return value(r.LoadBalancerId), len(r.Targets)
-	case *api.BatchDeregisterTargetsRequestParams:
-		return value(r.LoadBalancerId), len(r.Targets)
-	case *api.ModifyTargetWeightRequestParams:
-		return value(r.LoadBalancerId), len(r.Targets)
-	case *api.BatchModifyTargetWeightRequestParams:
-		for _, rule := range r.ModifyList {
-			if rule != nil {
-				targets += len(rule.Targets)
-			}
-		}
-		return value(r.LoadBalancerId), targets
-	case *api.BatchModifyTargetTagRequestParams:
-		for _, rule := range r.ModifyList {
-			if rule != nil {
-				targets += len(rule.Targets)
-			}
-		}
-		return value(r.LoadBalancerId), targets
-	case *api.DescribeTargetsRequestParams:
-		return value(r.LoadBalancerId), 0
-	case *api.DescribeTargetHealthRequestParams:
-		return first(r.LoadBalancerIds), 0
+	r := reflect.ValueOf(request).Elem()
+	if one, found := field[*string](r, "LoadBalancerId"); found {
+		loadBalancer = value(one)
 	}
-	return "", 0
+	if several, found := field[[]*string](r, "LoadBalancerIds"); found {
+		loadBalancer = first(several)
+	}
+	if list := r.FieldByName("Targets"); list.IsValid() {
+		targets = list.Len()
+	}
+	if list := r.FieldByName("ModifyList"); list.IsValid() {
+		for i := range list.Len() {
+			if rule := list.Index(i); !rule.IsNil() {
+				targets += rule.Elem().FieldByName("Targets").Len()
+			}
+		}
+	}
+	return loadBalancer, targets
+}
+
+// field reads a field of a request, if it has one of that name and type.
+func field[T any](request reflect.Value, name string) (T, bool) {
+	f := request.FieldByName(name)
+	if !f.IsValid() {
+		var none T
+		return none, false
+	}
+	v, found := f.Interface().(T)
+	return v, found
 }
 
 func value[T any](p *T) T {

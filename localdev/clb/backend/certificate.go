@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -28,7 +27,8 @@ func newCertificates() certificates {
 	return certificates{servers: map[string]*tls.Certificate{}, cas: map[string]*x509.CertPool{}}
 }
 
-// AddCertificate keeps a server certificate by id, in place of the one that had it.
+// AddCertificate keeps a server certificate by id, in place of the one that had it: which
+// the listeners that use it learn with their next change.
 func (b *Backend) AddCertificate(id string, cert tls.Certificate) error {
 	if cert.Leaf == nil {
 		if len(cert.Certificate) == 0 {
@@ -95,9 +95,4 @@ func (c certificates) find(want Certificate) (*tls.Certificate, *x509.CertPool) 
 		pool = c.cas[want.CA]
 	}
 	return c.servers[want.IDs[0]], pool
-}
-
-// Equal compares two.
-func (c Certificate) Equal(o Certificate) bool {
-	return slices.Equal(c.IDs, o.IDs) && c.Mutual == o.Mutual && c.CA == o.CA
 }
