@@ -354,7 +354,7 @@ func TestSome(t *testing.T) {
 }
 
 func TestNamespacesOf(t *testing.T) {
-	got := namespacesOf(event.Sync{Namespaces: []string{"b"}, Services: []event.Ref{{Namespace: "a", Name: "s"}}, Pods: []event.Pod{{Namespace: "b"}, {Namespace: "c"}}})
+	got := namespacesOf(event.Sync{Namespaces: []string{"b"}, Objects: []event.Ref{{Namespace: "a", Name: "s"}}, Pods: []event.Pod{{Namespace: "b"}, {Namespace: "c"}}})
 	if diff := cmp.Diff([]string{"a", "b", "c"}, got); diff != "" {
 		t.Errorf("each once: -want +got:\n%s", diff)
 	}
@@ -381,7 +381,7 @@ func TestAddressesOf(t *testing.T) {
 }
 
 func TestLoadBalancerName(t *testing.T) {
-	svc := &model.Service{Namespace: strings.Repeat("n", 63), Name: strings.Repeat("s", 63)}
+	svc := &model.Front{Namespace: strings.Repeat("n", 63), Name: strings.Repeat("s", 63)}
 	if n := len(loadBalancerName("cls-1", svc)); n != 80 {
 		t.Errorf("at most 80 characters, got %d", n)
 	}

@@ -81,7 +81,7 @@ func TestNamedPodAmongManyServices(t *testing.T) {
 					Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": fmt.Sprintf("web-%d", i)},
 						Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolTCP, Port: int32(1000 + i)}}},
 				})
-				b.req.Sync.Services = append(b.req.Sync.Services, event.Ref{Namespace: "default", Name: fmt.Sprintf("web-%d", i)})
+				b.req.Sync.Objects = append(b.req.Sync.Objects, event.Ref{Namespace: "default", Name: fmt.Sprintf("web-%d", i)})
 			}
 			if tc.label != "" {
 				server.pod = &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
