@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -234,10 +236,7 @@ func (f *front) rewrite(p *httputil.ProxyRequest) {
 			h[name] = v
 		}
 	}
-	h["X-Forwarded-For"] = []string{client}
-	if before := p.In.Header["X-Forwarded-For"]; len(before) > 0 {
-		h["X-Forwarded-For"] = append(before[:len(before):len(before)], client)
-	}
+	h["X-Forwarded-For"] = []string{strings.Join(append(slices.Clip(p.In.Header["X-Forwarded-For"]), client), ", ")}
 	h["X-Real-Ip"] = []string{client}
 	h["X-Forwarded-Proto"] = []string{scheme(p.In)}
 	h["X-Client-Proto"] = []string{scheme(p.In)}

@@ -200,3 +200,41 @@ func await(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+// target is what the plane knows of a binding.
+func (s *stage) target(rule string, p *pod) *target {
+	f := s.front()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rules[rule].pool.byAddr[p.addr]
+}
+
+// targetOf is the address that a cookie's value stands for.
+func (s *stage) targetOf(rule, cookie string) netip.AddrPort {
+	f := s.front()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for addr, t := range f.rules[rule].pool.byAddr {
+		if t.cookie == cookie {
+			return addr
+		}
+	}
+	return netip.AddrPort{}
+}
+
+func (s *stage) front() *front {
+	s.plane.mu.Lock()
+	defer s.plane.mu.Unlock()
+	return s.plane.forwarders[s.l.ID].(*front)
+}
+
+// countDials counts the connections of a client.
+func countDials(dial dialer, n *int) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		*n++
+		return dial(ctx, network, addr)
+	}
+}
+
+// dialer is what a transport connects with.
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -81,7 +81,7 @@ func (p *pool) update(to policy, want []Target) bool {
 	}
 	old := p.byAddr
 	checkChanged := to.check != p.policy.check
-	p.policy, p.bound = to, want
+	p.policy, p.bound = to, slices.Clone(want)
 	p.byAddr = make(map[netip.AddrPort]*target, len(want))
 	p.targets = make([]*target, 0, len(want))
 
