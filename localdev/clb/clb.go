@@ -69,7 +69,8 @@ type Options struct {
 	SubAccount func(principal string) string
 
 	// Second is how long a second of a listener's settings lasts (health check, session
-	// persistence, idle timeout): tests can't wait for real ones. Zero is a second.
+	// persistence, idle timeout), and of the passive check at layer 7: tests can't wait
+	// for real ones. Zero is a second.
 	Second time.Duration
 	// PublicVIPs and InternalVIPs are what virtual addresses come from, by default
 	// 127.200.0.0/16 and 127.201.0.0/16.
@@ -94,6 +95,10 @@ type Options struct {
 	// RefuseDead refuses connections when all targets of weight above 0 are Dead,
 	// instead of forwarding to all of them.
 	RefuseDead bool
+	// ClientSource has rules connect to targets from the client's address where the
+	// listener's KeepaliveEnable is off; otherwise they see the virtual address, and the
+	// client's in X-Forwarded-For.
+	ClientSource bool
 	// KeepUnbound lets the established connections of unbound targets go on.
 	KeepUnbound bool
 	// SkipWeightZero leaves targets of weight 0 unchecked; the documentation has them
@@ -153,7 +158,8 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 			UniqueBackends: opts.UniqueBackends, NameDefault: opts.NameDefault, Rebind: opts.Rebind,
 			Plane: dataplane.Options{
 				RefuseDead: opts.RefuseDead, KeepUnbound: opts.KeepUnbound,
-				SkipWeightZero: opts.SkipWeightZero, Log: opts.Log,
+				SkipWeightZero: opts.SkipWeightZero, ClientSource: opts.ClientSource,
+				PassiveBlock: passiveBlock * opts.Second, Log: opts.Log,
 			},
 			Now: opts.Now, Seed: opts.Seed,
 		}),
@@ -194,6 +200,9 @@ func (o Options) withDefaults() Options {
 	if !o.InternalVIPs.IsValid() {
 		o.InternalVIPs = netip.MustParsePrefix("127.201.0.0/16")
 	}
+	if o.Second == 0 {
+		o.Second = time.Second
+	}
 	if o.Location == nil {
 		o.Location = time.FixedZone("CST", 8*60*60)
 	}
@@ -232,6 +241,10 @@ func (s *Server) Close() error {
 	})
 	return s.failed
 }
+
+// passiveBlock is for how many seconds forwarding that failed keeps a target of layer 7
+// out (CLB, "Health Check Overview").
+const passiveBlock = 10
 
 // closeTimeout is how long Close waits for requests.
 const closeTimeout = 5 * time.Second

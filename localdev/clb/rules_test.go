@@ -182,6 +182,7 @@ func TestCreateRuleRefuses(t *testing.T) {
 		"CheckPathLong":    {"1 to 200", health(api.HealthCheck{HttpCheckPath: str("/" + strings.Repeat("x", 200))}), "InvalidParameterValue.Length"},
 		"CheckDomain":      {"no wildcards", health(api.HealthCheck{HttpCheckDomain: str("*.example.com")}), "InvalidParameter.FormatError"},
 		"CheckNoDomain":    {"a wildcard domain needs one to check", one("*.example.com", "/"), "MissingParameter"},
+		"CheckExtended":    {"gRPC codes are numbers", health(api.HealthCheck{CheckType: str("GRPC"), ExtendedCode: str("OK")}), "InvalidParameterValue"},
 		"CheckInterval":    {"the timeout is less", health(api.HealthCheck{TimeOut: i64(5)}), "InvalidParameterValue"},
 	}
 	before := r.paths(lb, l)

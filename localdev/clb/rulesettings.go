@@ -1,6 +1,8 @@
 package clb
 
 import (
+	"regexp"
+
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
 
 	"github.com/clb-direct/clb-direct/localdev/clb/backend"
@@ -71,11 +73,18 @@ func (c ruleChange) apply(protocol string, set backend.RuleSettings) (backend.Ru
 	return set, checkRuleHealth(set.HealthCheck)
 }
 
+// extendedCode is how gRPC status codes are given: "20", "20,25" or "0-99" (CLB API,
+// HealthCheck.ExtendedCode).
+var extendedCode = regexp.MustCompile(`^\d{1,2}(-\d{1,2})?(,\d{1,2}(-\d{1,2})?)*$`)
+
 // checkRuleHealth checks what is requested of targets (CLB, "Layer-7 Domain Name
 // Forwarding and URL Rules", health check): a pattern is no domain to ask for.
 func checkRuleHealth(hc backend.HealthCheck) error {
 	if !hc.On {
 		return nil
+	}
+	if !extendedCode.MatchString(hc.ExtendedCode) {
+		return failure("InvalidParameterValue", "`HealthCheck.ExtendedCode` %q should be numbers or ranges of them from 0 to 99, by comma.", hc.ExtendedCode)
 	}
 	err := firstError(
 		required(need{"HealthCheck.HttpCheckDomain", hc.Domain != ""}),

@@ -160,7 +160,8 @@ func (b *Backend) wantedCheck(hc HealthCheck) dataplane.Check {
 		HealthNum: int(hc.HealthNum), UnHealthNum: int(hc.UnHealthNum),
 		Port:   uint16(hc.Port),
 		Method: hc.Method, Path: hc.Path, Domain: hc.Domain, Version: hc.Version, Codes: int(hc.Codes),
-		Send: hc.SendContext, Receive: hc.RecvContext,
+		ExtendedCode: hc.ExtendedCode,
+		Send:         hc.SendContext, Receive: hc.RecvContext,
 	}
 	if hc.ContextType == "HEX" {
 		check.Send, check.Receive = unhex(hc.SendContext), unhex(hc.RecvContext)
