@@ -95,3 +95,77 @@ func BenchmarkDescribe(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRules is 10,000 bindings at 200 rules: made in 20 batches from nothing, each
+// reaching the data plane at once, and described.
+func BenchmarkRules(b *testing.B) {
+	const rules, each = 200, 50
+	quotas := DefaultQuotas()
+	quotas.Rules = rules
+	s, err := Start(b.Context(), Options{Store: &tc3.Store{}, Latencies: &Latencies{}, Quotas: &quotas, RequestRate: -1, Seed: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	ids, _, err := s.backend.CreateLoadBalancers(backend.Op{ID: "a"}, backend.NewLoadBalancers{Type: "OPEN", Number: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	lb := ids[0]
+	fill := func() {
+		listeners, err := s.backend.CreateListeners(backend.Op{ID: "b"}, lb, []backend.NewListener{{Protocol: "HTTP", Port: 8080}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		q := &api.CreateRuleRequestParams{LoadBalancerId: &lb, ListenerId: &listeners[0]}
+		for i := range rules {
+			in := ruleInput("a.example.com", fmt.Sprintf("/%d", i))
+			in.HealthCheck = &api.HealthCheck{HealthSwitch: common.Int64Ptr(0)}
+			q.Rules = append(q.Rules, in)
+		}
+		made, err := s.createRule(backend.Op{ID: "c"}, q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var targets []*api.BatchTarget
+		for _, location := range made.LocationIds {
+			for i := range each {
+				addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 90, 0, byte(i)}), 80)
+				targets = append(targets, at(batchTarget(listeners[0], addr, 10), *location))
+			}
+		}
+		for first := 0; first < len(targets); first += maxBatch {
+			answer, err := s.batchRegisterTargets(backend.Op{ID: "d"}, &api.BatchRegisterTargetsRequestParams{LoadBalancerId: &lb, Targets: targets[first : first+maxBatch]})
+			if err != nil || len(answer.FailListenerIdSet) > 0 {
+				b.Fatal(err, *answer.Message)
+			}
+		}
+	}
+	b.Run("bind", func(b *testing.B) {
+		for b.Loop() {
+			fill()
+			if err := s.backend.DeleteListeners(backend.Op{ID: "e"}, lb, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	fill()
+	b.Run("targets", func(b *testing.B) {
+		for b.Loop() {
+			answer, err := s.describeTargets(&api.DescribeTargetsRequestParams{LoadBalancerId: &lb})
+			if err != nil {
+				b.Fatal(err)
+			}
+			tc3.WriteResult(httptest.NewRecorder(), "id", answer)
+		}
+	})
+	b.Run("health", func(b *testing.B) {
+		for b.Loop() {
+			answer, err := s.describeTargetHealth(&api.DescribeTargetHealthRequestParams{LoadBalancerIds: common.StringPtrs([]string{lb})})
+			if err != nil {
+				b.Fatal(err)
+			}
+			tc3.WriteResult(httptest.NewRecorder(), "id", answer)
+		}
+	})
+}
