@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 
 	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
@@ -18,12 +17,8 @@ const (
 	// MaxBatch targets in one BatchRegisterTargets, BatchDeregisterTargets,
 	// BatchModifyTargetWeight or BatchModifyTargetTag.
 	MaxBatch = 500
-	// maxRules and maxRuleTargets bound BatchModifyTargetWeight.ModifyList.
-	maxRules, maxRuleTargets = 100, 50
-	// maxPorts of CreateListener ("should be less than 50").
-	maxPorts = 49
-	// maxDeleteListeners of DeleteLoadBalancerListeners.
-	maxDeleteListeners = 20
+	// maxPlaces and maxPlaceTargets bound BatchModifyTargetWeight.ModifyList.
+	maxPlaces, maxPlaceTargets = 100, 50
 )
 
 // LoadBalancerSpec is what CreateLoadBalancer is asked for.
@@ -83,85 +78,6 @@ func (s *Session) DeleteLoadBalancer(ctx context.Context, id string) error {
 		return nil
 	}
 	return err
-}
-
-// CreateListeners makes listeners that agree in protocol and settings with one
-// call, and returns their ids in order.
-func (s *Session) CreateListeners(ctx context.Context, lb string, wanted []model.WantedListener) ([]string, error) {
-	req := sdk.NewCreateListenerRequest()
-	req.LoadBalancerId, req.Protocol = &lb, ptr(string(wanted[0].Protocol))
-	for _, w := range wanted {
-		req.Ports = append(req.Ports, ptr(int64(w.Port)))
-		req.ListenerNames = append(req.ListenerNames, ptr(w.Name))
-	}
-	set := wanted[0].Settings
-	req.HealthCheck = healthCheck(set)
-	req.SessionExpireTime = int64s(set.SessionExpire)
-	req.Scheduler = set.Scheduler
-	check := func() error { return limit("Ports", len(wanted), maxPorts) }
-	res, err := call(ctx, s, operation{Action: "CreateListener", Op: "creating listeners on " + lb, Write: true, Task: true}, check, req, s.api.CreateListenerWithContext, func(r *sdk.CreateListenerResponse) (*sdk.CreateListenerResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, id := range res.ListenerIds {
-		ids = append(ids, value(id))
-	}
-	return ids, nil
-}
-
-// SameCall tells whether two wanted listeners can be made with one CreateListener.
-func SameCall(a, b model.WantedListener) bool {
-	return a.Protocol == b.Protocol && reflect.DeepEqual(a.Settings, b.Settings)
-}
-
-// ModifyListener changes a listener's settings from have to want.
-func (s *Session) ModifyListener(ctx context.Context, lb string, have, want model.Listener) error {
-	req := sdk.NewModifyListenerRequest()
-	req.LoadBalancerId, req.ListenerId = &lb, &have.ID
-	if h := want.HealthCheck; h != have.HealthCheck {
-		on := int64(0)
-		if h.Enabled {
-			on = 1
-		}
-		req.HealthCheck = &sdk.HealthCheck{HealthSwitch: &on}
-		if h.Enabled {
-			// All of them, so that what is checked together is sent together.
-			req.HealthCheck.IntervalTime = ptr(int64(h.Interval))
-			req.HealthCheck.TimeOut = ptr(int64(h.Timeout))
-			req.HealthCheck.HealthNum = ptr(int64(h.HealthNum))
-			req.HealthCheck.UnHealthNum = ptr(int64(h.UnhealthNum))
-		}
-	}
-	if want.SessionExpire != have.SessionExpire {
-		req.SessionExpireTime = ptr(int64(want.SessionExpire))
-	}
-	if want.Scheduler != have.Scheduler {
-		req.Scheduler = &want.Scheduler
-	}
-	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, s.api.ModifyListenerWithContext, func(r *sdk.ModifyListenerResponse) (*sdk.ModifyListenerResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
-	return err
-}
-
-// DeleteListeners deletes listeners and everything bound to them. Naming none
-// would delete all of a CLB's, so that is refused here.
-func (s *Session) DeleteListeners(ctx context.Context, lb string, ids []string) error {
-	for chunk := range slices.Chunk(ids, maxDeleteListeners) {
-		req := sdk.NewDeleteLoadBalancerListenersRequest()
-		req.LoadBalancerId, req.ListenerIds = &lb, pointers(chunk)
-		check := func() error { return limit("ListenerIds", len(req.ListenerIds), maxDeleteListeners) }
-		_, err := call(ctx, s, operation{Action: "DeleteLoadBalancerListeners", Op: "deleting listeners of " + lb, Write: true, Task: true}, check, req, s.api.DeleteLoadBalancerListenersWithContext, func(r *sdk.DeleteLoadBalancerListenersResponse) (*sdk.DeleteLoadBalancerListenersResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Partial is a batch of which a part failed, which the API says without an error:
@@ -274,7 +190,7 @@ func (s *Session) SetWeights(ctx context.Context, lb string, targets []model.Tar
 	}, func(t model.Target) *sdk.Target {
 		return &sdk.Target{EniIp: ptr(t.IP), Port: ptr(int64(t.Port)), Weight: ptr(int64(t.Weight))}
 	})
-	for chunk := range slices.Chunk(rules, maxRules) {
+	for chunk := range slices.Chunk(rules, maxPlaces) {
 		// 100 rules of 50 would be 5,000 targets, but 500 is the total: the
 		// caller's MaxBatch sees to that.
 		req := sdk.NewBatchModifyTargetWeightRequest()
@@ -297,7 +213,7 @@ func (s *Session) SetTags(ctx context.Context, lb string, targets []model.Target
 	}, func(t model.Target) *sdk.Target {
 		return &sdk.Target{EniIp: ptr(t.IP), Port: ptr(int64(t.Port)), Tag: ptr(t.Tag)}
 	})
-	for chunk := range slices.Chunk(rules, maxRules) {
+	for chunk := range slices.Chunk(rules, maxPlaces) {
 		req := sdk.NewBatchModifyTargetTagRequest()
 		req.LoadBalancerId, req.ModifyList = &lb, chunk
 		check := func() error { return limit("targets", len(targets), MaxBatch) }
@@ -311,14 +227,14 @@ func (s *Session) SetTags(ctx context.Context, lb string, targets []model.Target
 	return nil
 }
 
-// byPlace groups targets into the API's per-place lists of at most maxRuleTargets.
+// byPlace groups targets into the API's per-place lists of at most maxPlaceTargets.
 func byPlace[R any](targets []model.Target, rule func(model.Place, []*sdk.Target) R, target func(model.Target) *sdk.Target) []R {
 	sorted := slices.Clone(targets)
 	slices.SortStableFunc(sorted, func(a, b model.Target) int { return a.Place.Compare(b.Place) })
 	var out []R
 	for len(sorted) > 0 {
 		n := 1
-		for n < len(sorted) && n < maxRuleTargets && sorted[n].Place == sorted[0].Place {
+		for n < len(sorted) && n < maxPlaceTargets && sorted[n].Place == sorted[0].Place {
 			n++
 		}
 		var ts []*sdk.Target
@@ -336,24 +252,6 @@ func location(p model.Place) *string {
 		return nil
 	}
 	return &p.Location
-}
-
-func healthCheck(s model.Settings) *sdk.HealthCheck {
-	if s.HealthEnabled == nil {
-		return nil
-	}
-	on := int64(0)
-	if *s.HealthEnabled {
-		on = 1
-	}
-	return &sdk.HealthCheck{HealthSwitch: &on, IntervalTime: int64s(s.Interval), TimeOut: int64s(s.Timeout), HealthNum: int64s(s.HealthNum), UnHealthNum: int64s(s.UnhealthNum)}
-}
-
-func int64s(p *int) *int64 {
-	if p == nil {
-		return nil
-	}
-	return ptr(int64(*p))
 }
 
 func sortedKeys(m map[string]string) []string {

@@ -87,8 +87,8 @@ func TestListeners(t *testing.T) {
 		return got
 	}
 	want := []model.Listener{
-		{ID: ids[0], Name: "plain", Protocol: model.TCP, Port: 80, HealthCheck: model.DefaultHealthCheck, Scheduler: "WRR"},
-		{ID: ids[1], Name: "tuned", Protocol: model.UDP, Port: 80, HealthCheck: model.HealthCheck{Enabled: true, Interval: 10, Timeout: 9, HealthNum: 3, UnhealthNum: 3}, SessionExpire: 100, Scheduler: "WRR"},
+		{ID: ids[0], Name: "plain", Protocol: model.TCP, Port: 80, Attributes: model.Attributes{HealthCheck: checkBy("TCP"), Scheduler: "WRR"}},
+		{ID: ids[1], Name: "tuned", Protocol: model.UDP, Port: 80, Attributes: model.Attributes{HealthCheck: model.HealthCheck{Enabled: true, Interval: 10, Timeout: 9, HealthNum: 3, UnhealthNum: 3, Type: "PING"}, SessionExpire: 100, Scheduler: "WRR"}},
 	}
 	if diff := cmp.Diff(want, read()); diff != "" {
 		t.Fatalf("created: -want +got:\n%s", diff)
@@ -105,11 +105,12 @@ func TestListeners(t *testing.T) {
 		{Scheduler: &least},
 	} {
 		have := read()[0]
-		changed, _ := s.Apply(have)
+		changed := have
+		changed.Attributes, _ = s.Apply(have.Attributes)
 		if err := r.ModifyListener(ctx, lb, have, changed); err != nil {
 			t.Errorf("change %d: %v", i, err)
 		}
-		if again, still := s.Apply(read()[0]); still {
+		if again, still := s.Apply(read()[0].Attributes); still {
 			t.Errorf("change %d: want %+v, got %+v", i, again, read()[0])
 		}
 	}
@@ -133,12 +134,6 @@ func TestListeners(t *testing.T) {
 	}
 	if n := r.server.CallCounts()["DeleteLoadBalancerListeners"]; n != before || len(read()) != 1 {
 		t.Error("naming none would delete all: the call must not be made")
-	}
-}
-
-func TestHealthCheckOf(t *testing.T) {
-	if diff := cmp.Diff(model.DefaultHealthCheck, healthCheckOf(nil)); diff != "" {
-		t.Errorf("what the answer leaves out is as documented, never off: -want +got:\n%s", diff)
 	}
 }
 
@@ -196,7 +191,7 @@ func TestTargets(t *testing.T) {
 		t.Errorf("a verdict for every target: want %d, got %d", len(want), len(verdicts))
 	}
 	for _, x := range want {
-		if v, ok := verdicts[x.Key()]; !ok || v.Health == model.Alive || v.Weight != x.Weight || v.ListenerName != "l" {
+		if v, ok := verdicts[x.Key()]; !ok || v.Health == model.Alive || v.Weight != x.Weight || v.Spot != (model.Spot{Listener: "l"}) {
 			t.Fatalf("%s: nobody answers there, want its weight %d and listener, got %+v", x.Key(), x.Weight, v)
 		}
 	}

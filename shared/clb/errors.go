@@ -19,8 +19,12 @@ const (
 	CodeQuota        = "LimitExceeded"
 	CodeLBGone       = "InvalidParameter.LBIdNotFound"
 	CodeListenerGone = "InvalidParameter.ListenerIdNotFound"
+	CodeLocationGone = "InvalidParameter.LocationNotFound"
 	CodePortTaken    = "InvalidParameter.PortCheckFailed"
 	CodeTokenSpent   = "InvalidParameter.ClientTokenLimitExceeded"
+
+	codeRewriteGone   = "InvalidParameter.SomeRewriteNotFound"
+	codeRewriteExists = "InvalidParameter.RewriteAlreadyExist"
 )
 
 // apiError is a CLB error as smithy.APIError, unwrapping to the SDK's own.
@@ -70,10 +74,10 @@ func kindOf(code, message string) (fault.Kind, smithy.ErrorFault, time.Duration)
 		return fault.Throttled, smithy.FaultServer, time.Second
 	case has(CodeBusy, "FailedOperation.ResourceInCloning", "ResourceInUse", "ResourceUnavailable"):
 		return fault.Throttled, smithy.FaultServer, 300 * time.Millisecond
-	case has(CodeLBGone, CodeListenerGone, "InvalidParameter.LocationNotFound", "ResourceNotFound"),
+	case has(CodeLBGone, CodeListenerGone, CodeLocationGone, codeRewriteGone, "ResourceNotFound"),
 		strings.Contains(message, "not found") && has("InvalidParameter", "InvalidParameterValue"):
 		return fault.NotFound, smithy.FaultClient, 0
-	case has(CodePortTaken, "InvalidParameterValue.Duplicate", CodeTokenSpent):
+	case has(CodePortTaken, codeRewriteExists, "InvalidParameterValue.Duplicate", CodeTokenSpent):
 		return fault.Conflict, smithy.FaultClient, 0
 	case has("AuthFailure.TokenFailure", "AuthFailure.SignatureExpire"):
 		// Credentials come anew with the next event.
@@ -88,11 +92,16 @@ func kindOf(code, message string) (fault.Kind, smithy.ErrorFault, time.Duration)
 	return fault.Transient, smithy.FaultUnknown, 0
 }
 
-// Code is the API's own code in err's chain, "" if none.
+// Code is the API's own code in err's chain, or that of a refusal before the call; ""
+// if none.
 func Code(err error) string {
 	var e smithy.APIError
 	if errors.As(err, &e) {
 		return e.ErrorCode()
+	}
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f.Code
 	}
 	return ""
 }

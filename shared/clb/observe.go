@@ -97,53 +97,6 @@ func (s *Session) describeLoadBalancers(ctx context.Context, req *sdk.DescribeLo
 	return out, nil
 }
 
-// Listeners reads all listeners of a CLB.
-func (s *Session) Listeners(ctx context.Context, lb string) ([]model.Listener, error) {
-	req := sdk.NewDescribeListenersRequest()
-	req.LoadBalancerId = &lb
-	res, err := call(ctx, s, operation{Action: "DescribeListeners", Op: "reading listeners of " + lb}, nil, req, s.api.DescribeListenersWithContext, func(r *sdk.DescribeListenersResponse) (*sdk.DescribeListenersResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]model.Listener, 0, len(res.Listeners))
-	for _, l := range res.Listeners {
-		if l == nil {
-			continue
-		}
-		m := model.Listener{
-			ID:            value(l.ListenerId),
-			Name:          value(l.ListenerName),
-			Protocol:      model.Protocol(value(l.Protocol)),
-			Port:          int(value(l.Port)),
-			SessionExpire: int(value(l.SessionExpireTime)),
-			Scheduler:     value(l.Scheduler),
-		}
-		m.HealthCheck = healthCheckOf(l.HealthCheck)
-		out = append(out, m)
-	}
-	return out, nil
-}
-
-// healthCheckOf reads a listener's health check. What the answer leaves out is as
-// documented: above all, a check is off only where its switch says so.
-func healthCheckOf(h *sdk.HealthCheck) model.HealthCheck {
-	out := model.DefaultHealthCheck
-	if h == nil {
-		return out
-	}
-	if h.HealthSwitch != nil {
-		out.Enabled = *h.HealthSwitch != 0
-	}
-	for to, from := range map[*int]*int64{&out.Interval: h.IntervalTime, &out.Timeout: h.TimeOut, &out.HealthNum: h.HealthNum, &out.UnhealthNum: h.UnHealthNum} {
-		if value(from) != 0 {
-			*to = int(*from)
-		}
-	}
-	return out
-}
-
 // TargetFilter narrows Targets; the zero value means everything on the listeners.
 type TargetFilter struct {
 	// IPs: only targets with these addresses. More than the API filters by in
@@ -236,8 +189,9 @@ type Verdict struct {
 	Health model.Health
 	// Weight as the health answer has it.
 	Weight int
-	// ListenerName is the name of the listener it is bound at.
-	ListenerName string
+	// Spot is where it is bound. The health answer names listeners, domains and paths,
+	// so that places can be found by it without reading listeners.
+	Spot model.Spot
 }
 
 // Health reads the health of all targets at the given listeners; none names all
@@ -267,18 +221,20 @@ func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[mode
 				}
 				// A layer-4 listener reports through one rule, whose LocationId
 				// is not documented: only layer 7 has locations.
-				layer4 := !slices.Contains([]string{"HTTP", "HTTPS"}, value(l.Protocol))
+				layer7 := model.Protocol(value(l.Protocol)).Layer7()
 				for _, r := range l.Rules {
 					if r == nil {
 						continue
 					}
 					place := model.Place{Listener: value(l.ListenerId)}
-					if !layer4 {
+					spot := model.Spot{Listener: value(l.ListenerName)}
+					if layer7 {
 						place.Location = value(r.LocationId)
+						spot.Domain, spot.Path = domainOf(value(r.Domain)), value(r.Url)
 					}
 					for _, t := range r.Targets {
 						if t != nil {
-							out[model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}] = Verdict{healthOf(t), int(value(t.Weight)), value(l.ListenerName)}
+							out[model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}] = Verdict{healthOf(t), int(value(t.Weight)), spot}
 						}
 					}
 				}
@@ -295,17 +251,6 @@ func healthOf(t *sdk.TargetHealth) model.Health {
 		return h
 	}
 	return model.Unknown
-}
-
-func pointers[T any](in []T) []*T {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make([]*T, len(in))
-	for i := range in {
-		out[i] = &in[i]
-	}
-	return out
 }
 
 func setOf(in []string) map[string]bool {

@@ -230,13 +230,3 @@ func (s *Session) classify(op operation) middleware.DeserializeMiddleware {
 		return out, meta, classify(op.Op, err)
 	})
 }
-
-func value[T any](p *T) T {
-	var zero T
-	if p == nil {
-		return zero
-	}
-	return *p
-}
-
-func ptr[T any](v T) *T { return &v }

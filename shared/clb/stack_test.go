@@ -157,7 +157,7 @@ func TestFence(t *testing.T) {
 			return err
 		},
 		"ModifyListener": func() error {
-			return s.ModifyListener(ctx, lb, model.Listener{ID: ids[0]}, model.Listener{ID: ids[0], SessionExpire: 30})
+			return s.ModifyListener(ctx, lb, model.Listener{ID: ids[0]}, model.Listener{ID: ids[0], Attributes: model.Attributes{SessionExpire: 30}})
 		},
 		"DeleteListeners": func() error { return s.DeleteListeners(ctx, lb, ids) },
 		"Bind":            func() error { return s.Bind(ctx, lb, target) },
