@@ -39,6 +39,8 @@ type Client struct {
 	checked bool
 	tooOld  error
 	leases  rest.Interface
+
+	ingress ingressAPI
 }
 
 const protobuf = "application/vnd.kubernetes.protobuf"
@@ -59,6 +61,10 @@ func New(config *rest.Config) (*Client, error) {
 	v1beta1 := schema.GroupVersion{Group: coordinationv1.GroupName, Version: "v1beta1"}
 	scheme.AddKnownTypes(v1beta1, &coordinationv1.Lease{})
 	metav1.AddToGroupVersion(scheme, v1beta1)
+	for _, v := range ingressVersions {
+		scheme.AddKnownTypes(v.GroupVersion, v.one(), v.many())
+		metav1.AddToGroupVersion(scheme, v.GroupVersion)
+	}
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 
 	c := &Client{codec: runtime.NewParameterCodec(scheme), clock: &serverClock{now: time.Now}}

@@ -5,6 +5,7 @@ package kube
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/clb-direct/clb-direct/shared/model"
@@ -16,6 +17,7 @@ var podAnnotations = []string{
 	"tke.cloud.tencent.com/networks-status",
 	"tke.cloud.tencent.com/pod-type",
 	"service.cloud.tencent.com/custom-weight",
+	"ingress.cloud.tencent.com/custom-weight",
 	model.GateMark,
 }
 
@@ -126,16 +128,9 @@ func allTerminated(p *corev1.Pod) bool {
 // ServiceFrom reads what we need of a Service.
 func ServiceFrom(s *corev1.Service) model.Service {
 	out := model.Service{
-		Namespace:       s.Namespace,
-		Name:            s.Name,
-		UID:             string(s.UID),
-		ResourceVersion: s.ResourceVersion,
-		Created:         s.CreationTimestamp.Time,
-		Deleting:        s.DeletionTimestamp != nil,
-		Finalizers:      s.Finalizers,
-		Annotations:     s.Annotations,
-		Type:            string(s.Spec.Type),
-		Selector:        s.Spec.Selector,
+		Front:    frontOf(model.KindService, &s.ObjectMeta),
+		Type:     string(s.Spec.Type),
+		Selector: s.Spec.Selector,
 	}
 	if s.Spec.LoadBalancerClass != nil {
 		out.Class = *s.Spec.LoadBalancerClass
@@ -156,13 +151,35 @@ func ServiceFrom(s *corev1.Service) model.Service {
 		out.Ports = append(out.Ports, port)
 	}
 	for _, in := range s.Status.LoadBalancer.Ingress {
-		if in.IP != "" {
-			out.Addresses = append(out.Addresses, in.IP)
-		} else if in.Hostname != "" {
-			out.Addresses = append(out.Addresses, in.Hostname)
-		}
+		out.Addresses = appendAddress(out.Addresses, in.IP, in.Hostname)
 	}
 	return out
+}
+
+// frontOf reads what fronts of all kinds have.
+func frontOf(kind model.Kind, meta *metav1.ObjectMeta) model.Front {
+	return model.Front{
+		Kind:            kind,
+		Namespace:       meta.Namespace,
+		Name:            meta.Name,
+		UID:             string(meta.UID),
+		ResourceVersion: meta.ResourceVersion,
+		Created:         meta.CreationTimestamp.Time,
+		Deleting:        meta.DeletionTimestamp != nil,
+		Finalizers:      meta.Finalizers,
+		Annotations:     meta.Annotations,
+	}
+}
+
+// appendAddress adds what a load balancer's status says of one address.
+func appendAddress(to []string, ip, hostname string) []string {
+	switch {
+	case ip != "":
+		return append(to, ip)
+	case hostname != "":
+		return append(to, hostname)
+	}
+	return to
 }
 
 // TrimPod keeps of a pod only what PodFrom reads: what a cache of all pods of a

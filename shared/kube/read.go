@@ -8,10 +8,13 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
 
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/fault"
@@ -35,27 +38,31 @@ func (c *Client) Service(ctx context.Context, ref model.Ref) (model.Service, err
 // cheap, and maybe a little old.
 const Cached = "0"
 
-// Services lists the Services of a namespace ("" for all) that are of type
-// LoadBalancer or carry our finalizer, at least as new as resourceVersion.
-func (c *Client) Services(ctx context.Context, namespace, resourceVersion string) ([]model.Service, error) {
+// Services lists the Services of a namespace ("" for all) that keep says (nil for
+// all), at least as new as resourceVersion.
+func (c *Client) Services(ctx context.Context, namespace, resourceVersion string, keep func(*model.Service) bool) ([]model.Service, error) {
 	var out []model.Service
-	opts := listOptions(resourceVersion)
-	for {
-		var list corev1.ServiceList
-		if err := c.core.Get().Namespace(namespace).Resource("services").VersionedParams(opts, c.codec).Do(ctx).Into(&list); err != nil {
-			return nil, classify("listing Services", err)
+	query := listing{from: c.core, namespace: namespace, resource: "services", page: func() runtime.Object { return &corev1.ServiceList{} }}
+	err := c.list(ctx, query, listOptions(resourceVersion), func(o runtime.Object) error {
+		s, ok := o.(*corev1.Service)
+		if !ok {
+			return unexpected(query, o)
 		}
-		for i := range list.Items {
-			svc := ServiceFrom(&list.Items[i])
-			if svc.Type == "LoadBalancer" || desired.Held(&svc) {
-				out = append(out, svc)
-			}
+		if svc := ServiceFrom(s); keep == nil || keep(&svc) {
+			out = append(out, svc)
 		}
-		if list.Continue == "" {
-			return out, nil
-		}
-		opts = nextPage(list.Continue)
+		return nil
+	})
+	return out, err
+}
+
+// Secret reads the data of a secret.
+func (c *Client) Secret(ctx context.Context, ref model.Ref) (map[string][]byte, error) {
+	var secret corev1.Secret
+	if err := c.core.Get().Namespace(ref.Namespace).Resource("secrets").Name(ref.Name).Do(ctx).Into(&secret); err != nil {
+		return nil, classify("reading Secret "+ref.String(), err)
 	}
+	return secret.Data, nil
 }
 
 // Pod reads a pod as it is now.
@@ -106,23 +113,54 @@ func (c *Client) Pods(ctx context.Context, q PodQuery) ([]*model.Pod, error) {
 	if q.IP != "" {
 		opts.FieldSelector = fields.OneTermEqualSelector("status.podIP", q.IP).String()
 	}
+	query := listing{from: c.core, namespace: q.Namespace, resource: "pods", page: func() runtime.Object { return &corev1.PodList{} }}
+	err = c.list(ctx, query, opts, func(o runtime.Object) error {
+		p, ok := o.(*corev1.Pod)
+		if !ok {
+			return unexpected(query, o)
+		}
+		if pod := PodFrom(p); q.Keep == nil || q.Keep(&pod) {
+			out = append(out, &pod)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// listing says what to list.
+type listing struct {
+	from                rest.Interface
+	namespace, resource string
+	// page makes an empty list to read a page into.
+	page func() runtime.Object
+}
+
+// list hands each object to each, page after page. The objects are the caller's.
+func (c *Client) list(ctx context.Context, q listing, opts *metav1.ListOptions, each func(runtime.Object) error) error {
 	selectors := *opts
 	for {
-		var list corev1.PodList
-		if err := c.core.Get().Namespace(q.Namespace).Resource("pods").VersionedParams(opts, c.codec).Do(ctx).Into(&list); err != nil {
-			return nil, classify("listing pods", err)
+		page := q.page()
+		if err := q.from.Get().Namespace(q.namespace).Resource(q.resource).VersionedParams(opts, c.codec).Do(ctx).Into(page); err != nil {
+			return classify("listing "+q.resource, err)
 		}
-		for i := range list.Items {
-			if pod := PodFrom(&list.Items[i]); q.Keep == nil || q.Keep(&pod) {
-				out = append(out, &pod)
-			}
+		if err := meta.EachListItem(page, each); err != nil {
+			return err
 		}
-		if list.Continue == "" {
-			return out, nil
+		about, err := meta.ListAccessor(page)
+		if err != nil {
+			return fault.New(fault.Permanent, "listing "+q.resource, err)
 		}
-		opts = nextPage(list.Continue)
+		if about.GetContinue() == "" {
+			return nil
+		}
+		opts = nextPage(about.GetContinue())
 		opts.LabelSelector, opts.FieldSelector = selectors.LabelSelector, selectors.FieldSelector
 	}
+}
+
+// unexpected is what a list of ours can't hold.
+func unexpected(q listing, o runtime.Object) error {
+	return fault.New(fault.Permanent, "listing "+q.resource, fmt.Errorf("got %T", o))
 }
 
 // listOptions asks for a first page at least as new as resourceVersion: such a list
@@ -164,13 +202,14 @@ func (c *Client) ServiceConfig(ctx context.Context, ref model.Ref) (desired.Conf
 	return object.Spec, nil
 }
 
-// ApplyServiceConfig creates the TkeServiceConfig of a Service, owned by it so that
-// it goes with it, or replaces its spec.
-func (c *Client) ApplyServiceConfig(ctx context.Context, owner *model.Service, name string, spec desired.ConfigSpec) error {
+// ApplyServiceConfig creates the TkeServiceConfig of a Service or Ingress, owned by
+// it so that it goes with it, or replaces its spec.
+func (c *Client) ApplyServiceConfig(ctx context.Context, owner *model.Front, name string, spec desired.ConfigSpec) error {
 	op := fmt.Sprintf("writing TkeServiceConfig %s/%s", owner.Namespace, name)
 	object := configObject{APIVersion: "cloud.tencent.com/v1alpha1", Kind: "TkeServiceConfig", Spec: spec}
 	object.Metadata.Name, object.Metadata.Namespace = name, owner.Namespace
-	object.Metadata.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: owner.Name, UID: uid(owner.UID)}}
+	kind := string(owner.Kind)
+	object.Metadata.OwnerReferences = []metav1.OwnerReference{{APIVersion: c.apiVersion(kind), Kind: kind, Name: owner.Name, UID: uid(owner.UID)}}
 	body, err := json.Marshal(object)
 	if err != nil {
 		return fault.New(fault.Permanent, op, err)

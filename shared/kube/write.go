@@ -12,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/clb-direct/clb-direct/shared/fault"
 	"github.com/clb-direct/clb-direct/shared/model"
@@ -59,32 +61,24 @@ func (c *Client) PatchCondition(ctx context.Context, p *model.Pod, cond model.Co
 	return classify(op, c.core.Patch(types.StrategicMergePatchType).Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").Body(body).Do(ctx).Error())
 }
 
-// PatchService changes annotations (nil removes one) and, when finalizers isn't
-// nil, the whole list of finalizers, of the Service as it was read. It returns the
-// Service as it is then.
-func (c *Client) PatchService(ctx context.Context, svc *model.Service, annotations map[string]any, finalizers []string) (model.Service, error) {
-	meta := map[string]any{"uid": svc.UID, "resourceVersion": svc.ResourceVersion}
+// PatchFront changes annotations (nil removes one) and, when finalizers isn't nil,
+// the whole list of finalizers, of the Service or Ingress as it was read; f is then
+// as the server has it.
+func (c *Client) PatchFront(ctx context.Context, f *model.Front, annotations map[string]any, finalizers []string) error {
+	about := asRead(f)
 	if len(annotations) > 0 {
-		meta["annotations"] = annotations
+		about["annotations"] = annotations
 	}
 	if finalizers != nil {
-		meta["finalizers"] = finalizers
+		about["finalizers"] = finalizers
 	}
-	op := "writing Service " + svc.Ref().String()
-	body, err := json.Marshal(map[string]any{"metadata": meta})
-	if err != nil {
-		return model.Service{}, fault.New(fault.Permanent, op, err)
-	}
-	var out corev1.Service
-	if err := c.core.Patch(mergePatch).Namespace(svc.Namespace).Resource("services").Name(svc.Name).Body(body).Do(ctx).Into(&out); err != nil {
-		return model.Service{}, classify(op, err)
-	}
-	return ServiceFrom(&out), nil
+	return c.patchFront(ctx, "writing "+f.String(), f, map[string]any{"metadata": about})
 }
 
-// PatchServiceStatus writes the load balancer's addresses, IPs or host names, into
-// the Service's status; none clears it.
-func (c *Client) PatchServiceStatus(ctx context.Context, svc *model.Service, addresses []string) (model.Service, error) {
+// PatchFrontStatus writes the load balancer's addresses, IPs or host names, into
+// the status of the Service or Ingress; none clears it. f is then as the server has
+// it.
+func (c *Client) PatchFrontStatus(ctx context.Context, f *model.Front, addresses []string) error {
 	ingress := []map[string]string{}
 	for _, a := range addresses {
 		if net.ParseIP(a) != nil {
@@ -93,24 +87,55 @@ func (c *Client) PatchServiceStatus(ctx context.Context, svc *model.Service, add
 			ingress = append(ingress, map[string]string{"hostname": a})
 		}
 	}
-	op := "writing the status of Service " + svc.Ref().String()
-	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": svc.UID, "resourceVersion": svc.ResourceVersion},
-		"status":   map[string]any{"loadBalancer": map[string]any{"ingress": ingress}},
-	})
+	status := map[string]any{"loadBalancer": map[string]any{"ingress": ingress}}
+	return c.patchFront(ctx, "writing the status of "+f.String(), f, map[string]any{"metadata": asRead(f), "status": status}, "status")
+}
+
+// asRead is the metadata by which a patch meets only the object that was read, as it
+// was read.
+func asRead(f *model.Front) map[string]any {
+	return map[string]any{"uid": f.UID, "resourceVersion": f.ResourceVersion}
+}
+
+// patchFront patches f and takes over what the server answers.
+func (c *Client) patchFront(ctx context.Context, op string, f *model.Front, patch map[string]any, subresource ...string) error {
+	body, err := json.Marshal(patch)
 	if err != nil {
-		return model.Service{}, fault.New(fault.Permanent, op, err)
+		return fault.New(fault.Permanent, op, err)
 	}
-	var out corev1.Service
-	if err := c.core.Patch(mergePatch).Namespace(svc.Namespace).Resource("services").Name(svc.Name).SubResource("status").Body(body).Do(ctx).Into(&out); err != nil {
-		return model.Service{}, classify(op, err)
+	send := func(to rest.Interface, resource string, into runtime.Object) error {
+		return classify(op, to.Patch(mergePatch).Namespace(f.Namespace).Resource(resource).Name(f.Name).SubResource(subresource...).Body(body).Do(ctx).Into(into))
 	}
-	return ServiceFrom(&out), nil
+	if f.Kind != model.KindIngress {
+		var out corev1.Service
+		if err := send(c.core, "services", &out); err != nil {
+			return err
+		}
+		*f = ServiceFrom(&out).Front
+		return nil
+	}
+	client, version, err := c.ingresses(ctx)
+	if err != nil {
+		return err
+	}
+	if version == nil {
+		return fault.New(fault.NotFound, op, errNoIngresses)
+	}
+	out := version.one()
+	if err := send(client, "ingresses", out); err != nil {
+		return err
+	}
+	ing, err := IngressFrom(out)
+	if err != nil {
+		return err
+	}
+	*f = ing.Front
+	return nil
 }
 
 // Note is a Kubernetes Event to be written.
 type Note struct {
-	// Kind, Ref, UID name the object it is about ("Service" or "Pod").
+	// Kind, Ref, UID name the object it is about ("Service", "Ingress" or "Pod").
 	Kind    string
 	Ref     model.Ref
 	UID     string
@@ -144,7 +169,7 @@ func (c *Client) Record(ctx context.Context, n Note, now time.Time) error {
 	op := "recording an Event on " + n.Kind + " " + n.Ref.String()
 	ev := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: n.Ref.Namespace, Name: name},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: n.Kind, Namespace: n.Ref.Namespace, Name: n.Ref.Name, UID: uid(n.UID)},
+		InvolvedObject: corev1.ObjectReference{APIVersion: c.apiVersion(n.Kind), Kind: n.Kind, Namespace: n.Ref.Namespace, Name: n.Ref.Name, UID: uid(n.UID)},
 		Type:           kind, Reason: n.Reason, Message: n.Message,
 		Source:         corev1.EventSource{Component: "clb-direct"},
 		FirstTimestamp: at, LastTimestamp: at, Count: 1,
