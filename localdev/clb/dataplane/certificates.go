@@ -50,13 +50,13 @@ func (h *handshake) config(name string) *tls.Config {
 	return h.other
 }
 
-// misdirected says whether a request for the site came over a connection that was made
-// for another name and did not show the certificate that the site wants of clients
-// (nginx answers these 421 too).
+// misdirected says whether a request for the site came over a connection on which the
+// client did not show the certificate that the site wants: it was made for another
+// name, or before the site wanted one (nginx answers the first kind 421 too).
 func (h *handshake) misdirected(s *site, connection *tls.ConnectionState) bool {
 	if connection == nil || s == nil {
 		return false
 	}
-	want := h.sites[s]
-	return want.ClientCAs != nil && h.config(connection.ServerName).ClientCAs != want.ClientCAs
+	want := h.sites[s].ClientCAs
+	return want != nil && (len(connection.PeerCertificates) == 0 || !want.Equal(h.config(connection.ServerName).ClientCAs))
 }

@@ -12,7 +12,7 @@ type HTTP struct {
 	// TLS is an HTTPS listener.
 	TLS bool
 	// Certificate is the listener's own. Where it is nil, handshakes are refused that no
-	// domain's certificate serves.
+	// domain's certificate serves; the default domain's serves names of no domain.
 	Certificate *tls.Certificate
 	// ClientCAs asks clients for a certificate that one of these has signed (SSLMode
 	// MUTUAL); nil is one-way.
@@ -45,7 +45,8 @@ type Rule struct {
 	// ID is the location's, stable from one Set to the next: it is how a rule keeps its
 	// targets' health, connections and turns.
 	ID string
-	// Path is the Url: "/x" matches as a prefix, "= /x" exactly.
+	// Path is the Url: "/x" matches as a prefix, "= /x" exactly. Regular expressions
+	// ("~ x") match nothing.
 	Path string
 
 	// Scheduler is WRR, LeastConn or IPHash.
@@ -83,5 +84,6 @@ type Redirect struct {
 
 // DefaultCookieName is the name of the session cookie where a rule names none.
 //
-// UNCONFIRMED: the documentation says only that the load balancer inserts a cookie.
+// UNCONFIRMED: the documentation says only that the load balancer inserts a cookie. It
+// is a name that sites behind CLB are seen to set, with 32 hexadecimal digits.
 const DefaultCookieName = "tgw_l7_route"

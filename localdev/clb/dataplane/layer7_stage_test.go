@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -134,6 +135,8 @@ func (s *stage) podOver(handler http.Handler, config *tls.Config) *pod {
 	}
 	p := &pod{addr: ln.Addr().(*net.TCPAddr).AddrPort(), server: &http.Server{
 		Handler: handler, Protocols: &http.Protocols{}, TLSConfig: config,
+		// Checks that end with their listener are no news.
+		ErrorLog: log.New(io.Discard, "", 0),
 	}}
 	p.server.Protocols.SetHTTP1(true)
 	p.server.Protocols.SetHTTP2(true)

@@ -1,22 +1,21 @@
 package dataplane
 
 import (
+	"encoding/hex"
+	"hash/fnv"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
-
-	"hash/fnv"
 )
 
 // routeOf is the value of session cookies that stands for a target: the same in every
-// rule and after a restart, and no address that a client could read.
+// rule and after a restart, and not the address itself.
 func routeOf(addr netip.AddrPort) string {
-	h := fnv.New64a()
+	h := fnv.New128a()
 	// Writing to a hash never fails.
 	_, _ = h.Write([]byte(addr.String()))
-	return strconv.FormatUint(h.Sum64(), 16)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // pickRoute is pick for requests: where the cookie names a fit target it goes there.

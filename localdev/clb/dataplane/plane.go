@@ -5,6 +5,17 @@
 // It is told what should be with Set, whole listeners at a time, and finds the
 // difference itself. What it finds out about a target it writes into the target's
 // Verdict.
+//
+// A listener of layer 4 is a forwarder: it joins connections. One of layer 7 is a front:
+// it reads requests and sends each where the table says, over connections of its own.
+// Both have their targets in pools, which choose and check them: one of a listener, one
+// of each rule.
+//
+// Requests are carried by net/http/httputil.ReverseProxy: streaming, trailers, upgrades
+// and hop-by-hop headers are its part. github.com/vulcand/oxy was looked at: its
+// forwarder is that same proxy with X-Forwarded headers of its own kind, and its balancer
+// knows neither smooth weights nor health, and sets its cookie before the target is
+// known to take the request, so that no part of it would be left to use.
 package dataplane
 
 import (

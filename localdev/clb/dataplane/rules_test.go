@@ -1,9 +1,12 @@
 package dataplane
 
 import (
+	"bufio"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,9 +125,9 @@ func TestPassiveCheck(t *testing.T) {
 	}{"Blocked": {block: time.Hour}, "Over": {block: time.Nanosecond, back: true}} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, Options{PassiveBlock: tc.block})
-			tried := 0
+			var tried atomic.Int32
 			bad := s.pod(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-				tried++
+				tried.Add(1)
 				panic(http.ErrAbortHandler)
 			}))
 			s.rules(Rule{ID: "1", Path: "/", Targets: bound(bad, s.named("good"))})
@@ -137,8 +140,8 @@ func TestPassiveCheck(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 			// Requests that were sent aren't sent again.
-			if tried != want["502"] {
-				t.Errorf("tried %d times", tried)
+			if got := int(tried.Load()); got != want["502"] {
+				t.Errorf("tried %d times", got)
 			}
 		})
 	}
@@ -269,4 +272,67 @@ func TestRulesKeepHealth(t *testing.T) {
 	if got := s.target("1", &pod{addr: r.Targets[0].Addr}).checker; got != checker || got.round != round || v.State() != Alive {
 		t.Errorf("the checks began anew, it is %v", v.State())
 	}
+}
+
+// TestCloseEndsEverything closes the plane with all kinds of things under way.
+func TestCloseEndsEverything(t *testing.T) {
+	before := runtime.NumGoroutine()
+	s := newStage(t, Options{KeepUnbound: true})
+	s.l.HTTP.KeepAlive = true
+	stuck := make(chan struct{}, 2)
+	p := s.pod(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, rw, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				io.Copy(conn, rw)
+				conn.Close()
+			}
+			return
+		}
+		if r.URL.Path == "/stuck" {
+			stuck <- struct{}{}
+			<-r.Context().Done()
+		}
+	}))
+	var v Verdict
+	check := Check{On: true, Kind: "HTTP", Method: "HEAD", Path: "/", Version: "HTTP/1.1", Codes: 31, Interval: time.Millisecond, Timeout: time.Minute, HealthNum: 2, UnHealthNum: 2}
+	rule := Rule{ID: "1", Path: "/", Check: check, Targets: []Target{{Addr: p.addr, Weight: 1, Verdict: &v}}}
+	s.rules(rule)
+	awaitState(t, &v, Alive)
+	c := s.client("127.88.0.1")
+	if status, _ := s.ask(c, "", "/"); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	_, upgraded := s.upgrade()
+	_, retired := s.upgrade()
+	cut := make(chan error, 1)
+	go func() {
+		response, err := c.Get(s.url("/stuck"))
+		if err == nil {
+			err = response.Body.Close()
+		}
+		cut <- err
+	}()
+	<-stuck
+	// What is under way at a rule that went before must end too.
+	rule.ID = "2"
+	s.rules(rule)
+	s.plane.Close()
+	if err := <-cut; err == nil {
+		t.Error("the request under way was answered")
+	}
+	for _, r := range []*bufio.Reader{upgraded, retired} {
+		if got, err := r.ReadByte(); err == nil {
+			t.Errorf("read %q", got)
+		}
+	}
+	if err := s.plane.Set(s.l); err == nil {
+		t.Error("a closed plane took a listener")
+	}
+	c.CloseIdleConnections()
+	p.server.Close()
+	await(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
 }
