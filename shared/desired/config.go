@@ -8,11 +8,12 @@ import (
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
-// ConfigSpec is the spec of a TkeServiceConfig (cloud.tencent.com/v1alpha1,
-// 457/45490): the layer-4 part.
+// ConfigSpec is the spec of a TkeServiceConfig (cloud.tencent.com/v1alpha1, 457/45490
+// and 457/45700).
 type ConfigSpec struct {
 	LoadBalancer struct {
 		L4Listeners []L4Listener `json:"l4Listeners,omitempty"`
+		L7Listeners []L7Listener `json:"l7Listeners,omitempty"`
 	} `json:"loadBalancer"`
 }
 
@@ -25,14 +26,43 @@ type L4Listener struct {
 	Scheduler   string       `json:"scheduler,omitempty"`
 }
 
-// Session is session persistence by source address.
+// L7Listener configures the listener with its protocol and port, its domains and rules.
+type L7Listener struct {
+	Protocol string `json:"protocol"`
+	Port     int    `json:"port"`
+	// DefaultServer is the domain that serves hosts which no domain matches.
+	DefaultServer string `json:"defaultServer,omitempty"`
+	// KeepaliveEnable is 1 to keep connections to the backends, 0 not to.
+	KeepaliveEnable *int       `json:"keepaliveEnable,omitempty"`
+	Domains         []L7Domain `json:"domains,omitempty"`
+}
+
+// L7Domain configures a domain; "" is the CLB's own address.
+type L7Domain struct {
+	Domain string   `json:"domain"`
+	HTTP2  *bool    `json:"http2,omitempty"`
+	Rules  []L7Rule `json:"rules,omitempty"`
+}
+
+// L7Rule configures the rule with its path.
+type L7Rule struct {
+	URL string `json:"url"`
+	// ForwardType is the protocol to the backends: HTTP, HTTPS or GRPC.
+	ForwardType string `json:"forwardType,omitempty"`
+	// Session is by cookie here, 30 to 86400 s.
+	Session     *Session       `json:"session,omitempty"`
+	HealthCheck *L7HealthCheck `json:"healthCheck,omitempty"`
+	Scheduler   string         `json:"scheduler,omitempty"`
+}
+
+// Session is session persistence.
 type Session struct {
 	Enable bool `json:"enable"`
-	// SessionExpireTime in seconds, 30 to 3600, default 30.
+	// SessionExpireTime in seconds, from 30, to 3600 at layer 4, default 30.
 	SessionExpireTime *int `json:"sessionExpireTime,omitempty"`
 }
 
-// HealthCheck is a listener's health check; times in seconds.
+// HealthCheck is a health check; times in seconds.
 type HealthCheck struct {
 	Enable bool `json:"enable"`
 	// IntervalTime 2 to 300. TKE's page says 5, the CLB API takes 2 on all
@@ -44,6 +74,19 @@ type HealthCheck struct {
 	Timeout *int `json:"timeout,omitempty"`
 }
 
+// L7HealthCheck is a rule's health check.
+type L7HealthCheck struct {
+	HealthCheck
+	// HTTPCode is a bitmask of healthy answers, 1 for 1xx to 16 for 5xx.
+	HTTPCode        *int   `json:"httpCode,omitempty"`
+	HTTPCheckPath   string `json:"httpCheckPath,omitempty"`
+	HTTPCheckDomain string `json:"httpCheckDomain,omitempty"`
+	HTTPCheckMethod string `json:"httpCheckMethod,omitempty"`
+	// SourceIPType is 0 to check from the VIP, 1 from 100.64.0.0/10.
+	SourceIPType *int   `json:"sourceIpType,omitempty"`
+	CheckType    string `json:"checkType,omitempty"`
+}
+
 // ListenerKey is what an entry of a TkeServiceConfig is matched by.
 type ListenerKey struct {
 	Protocol model.Protocol
@@ -52,112 +95,179 @@ type ListenerKey struct {
 
 // Config is a TkeServiceConfig, checked.
 type Config struct {
+	// Listeners are those of layer 4.
 	Listeners map[ListenerKey]model.Settings
+	Layer7    map[ListenerKey]Layer7
+}
+
+// Layer7 is what a TkeServiceConfig says of a layer-7 listener.
+type Layer7 struct {
+	// KeepAlive: nil leaves it as it is.
+	KeepAlive *bool
+	// DefaultServer is a domain, "" for none named.
+	DefaultServer string
+	Domains       map[string]Domain
+}
+
+// Domain is what a TkeServiceConfig says of a domain.
+type Domain struct {
+	// HTTP2: nil leaves it as it is.
+	HTTP2 *bool
+	// Rules by path, in CLB's syntax.
+	Rules map[string]model.Settings
+}
+
+// layer7 is what c says of the listener at p; a nil Config says nothing.
+func (c *Config) layer7(p port) Layer7 {
+	if c == nil {
+		return Layer7{}
+	}
+	return c.Layer7[ListenerKey{p.protocol, p.number}]
+}
+
+// rule is what d says of the rule with a path. An exact rule is found by its path alone
+// too, as an Ingress writes it.
+func (d Domain) rule(path string) model.Settings {
+	if s, ok := d.Rules[path]; ok {
+		return s
+	}
+	if exact, ok := strings.CutPrefix(path, exactly); ok {
+		return d.Rules[exact]
+	}
+	return model.Settings{}
 }
 
 // ParseConfig checks spec. An entry with a value out of range is left out whole:
 // half a health check would be neither what was there nor what was asked for.
 func ParseConfig(spec ConfigSpec) (Config, []Problem) {
-	c := Config{Listeners: map[ListenerKey]model.Settings{}}
+	c := Config{Listeners: map[ListenerKey]model.Settings{}, Layer7: map[ListenerKey]Layer7{}}
 	var problems []Problem
 	for i, l := range spec.LoadBalancer.L4Listeners {
-		field := fmt.Sprintf("spec.loadBalancer.l4Listeners[%d]", i)
-		settings, wrong := parseL4(field, l)
-		if len(wrong) > 0 {
-			problems = append(problems, wrong...)
-			continue
+		e := entry{field: fmt.Sprintf("spec.loadBalancer.l4Listeners[%d]", i)}
+		key := e.key(l.Protocol, l.Port, model.TCP, model.UDP)
+		settings := e.settings(l.Session, maxSession, l.HealthCheck, l.Scheduler, "WRR", "LEAST_CONN")
+		problems = append(problems, e.problems...)
+		if len(e.problems) == 0 {
+			c.Listeners[key] = settings
 		}
-		c.Listeners[ListenerKey{model.Protocol(strings.ToUpper(l.Protocol)), l.Port}] = settings
+	}
+	for i, l := range spec.LoadBalancer.L7Listeners {
+		e := entry{field: fmt.Sprintf("spec.loadBalancer.l7Listeners[%d]", i)}
+		key := e.key(l.Protocol, l.Port, model.HTTP, model.HTTPS)
+		problems = append(problems, e.problems...)
+		if len(e.problems) == 0 {
+			var wrong []Problem
+			c.Layer7[key], wrong = parseLayer7(e.field, key, l)
+			problems = append(problems, wrong...)
+		}
 	}
 	return c, problems
 }
 
-func parseL4(field string, l L4Listener) (s model.Settings, problems []Problem) {
-	within := func(name string, v *int, lo, hi int) *int {
-		if v != nil && (*v < lo || *v > hi) {
-			problems = append(problems, Problem{Field: field + "." + name, Message: fmt.Sprintf("is %d, must be %d to %d", *v, lo, hi)})
+// entry is an entry of a TkeServiceConfig that is being checked.
+type entry struct {
+	field    string
+	problems []Problem
+}
+
+func (e *entry) refuse(name, format string, args ...any) {
+	e.problems = append(e.problems, Problem{Field: e.field + "." + name, Message: fmt.Sprintf(format, args...)})
+}
+
+// within lets v through, and complains if it is out of range.
+func (e *entry) within(name string, v *int, lo, hi int) *int {
+	if v != nil && (*v < lo || *v > hi) {
+		e.refuse(name, "is %d, must be %d to %d", *v, lo, hi)
+	}
+	return v
+}
+
+// oneOf lets v through, nil if it is empty, and complains if it isn't one of allowed.
+func (e *entry) oneOf(name, v string, allowed ...string) *string {
+	if v == "" {
+		return nil
+	}
+	for _, a := range allowed {
+		if v == a {
+			return &v
 		}
-		return v
 	}
-	switch strings.ToUpper(l.Protocol) {
-	case "TCP", "UDP":
-	default:
-		problems = append(problems, Problem{Field: field + ".protocol", Message: fmt.Sprintf("is %q, must be TCP or UDP", l.Protocol)})
+	e.refuse(name, "is %q, must be %s", v, either(allowed))
+	return &v
+}
+
+// either writes a choice for people.
+func either(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
 	}
-	within("port", &l.Port, 1, 65535)
-	if session := l.Session; session != nil {
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// key checks what an entry is matched by.
+func (e *entry) key(protocol string, port int, allowed ...model.Protocol) ListenerKey {
+	key := ListenerKey{model.Protocol(strings.ToUpper(protocol)), port}
+	if key.Protocol != allowed[0] && key.Protocol != allowed[1] {
+		e.refuse("protocol", "is %q, must be %s or %s", protocol, allowed[0], allowed[1])
+	}
+	e.within("port", &port, 1, 65535)
+	return key
+}
+
+// The longest session persistence, in seconds (CLB API, SessionExpireTime of a listener
+// and of a rule).
+const (
+	maxSession       = 3600
+	maxSessionLayer7 = 86400
+)
+
+// settings checks what layer-4 listeners and rules have in common.
+func (e *entry) settings(session *Session, longest int, h *HealthCheck, scheduler string, schedulers ...string) (s model.Settings) {
+	if session != nil {
 		expire := 0
 		if session.Enable {
 			expire = 30
 			if session.SessionExpireTime != nil {
-				expire = *within("session.sessionExpireTime", session.SessionExpireTime, 30, 3600)
+				expire = *e.within("session.sessionExpireTime", session.SessionExpireTime, 30, longest)
 			}
 		}
 		s.SessionExpire = &expire
 	}
-	if h := l.HealthCheck; h != nil {
-		s.HealthEnabled = &h.Enable
-		s.Interval = within("healthCheck.intervalTime", h.IntervalTime, 2, 300)
-		s.Timeout = within("healthCheck.timeout", h.Timeout, 2, 60)
-		s.HealthNum = within("healthCheck.healthNum", h.HealthNum, 2, 10)
-		s.UnhealthNum = within("healthCheck.unHealthNum", h.UnHealthNum, 2, 10)
-		interval, timeout := model.DefaultHealthCheck.Interval, model.DefaultHealthCheck.Timeout
-		if h.IntervalTime != nil {
-			interval = *h.IntervalTime
-			if h.Timeout == nil && interval <= timeout {
-				// The default timeout of 2 s would not fit; the API wants it
-				// below the interval, but takes no less than 2. An interval of
-				// exactly 2 is documented, so let the CLB be the judge.
-				timeout = interval - 1
-			}
-		}
-		if h.Timeout != nil {
-			timeout = *h.Timeout
-		}
-		if !h.Enable {
-			// Nothing else of a check that is off can be observed for sure: wanting it
-			// could ask for the same change for ever.
-			s.Interval, s.Timeout, s.HealthNum, s.UnhealthNum = nil, nil, nil, nil
-		}
-		if timeout >= interval && !(timeout == 2 && interval == 2) {
-			problems = append(problems, Problem{Field: field + ".healthCheck.timeout", Message: fmt.Sprintf("is %d, must be below intervalTime (%d)", timeout, interval)})
-		}
+	if h != nil {
+		e.check(&s, *h)
 	}
-	switch l.Scheduler {
-	case "":
-	case "WRR", "LEAST_CONN":
-		s.Scheduler = &l.Scheduler
-	default:
-		problems = append(problems, Problem{Field: field + ".scheduler", Message: fmt.Sprintf("is %q, must be WRR or LEAST_CONN", l.Scheduler)})
-	}
-	return s, problems
+	s.Scheduler = e.oneOf("scheduler", scheduler, schedulers...)
+	return s
 }
 
-// AutoConfig is the spec of the TkeServiceConfig that tke-service-config-auto
-// makes: an entry for every listener, with CLB's defaults. Entries the user has
-// edited are kept, entries without a listener dropped.
-func AutoConfig(svc *model.Service, have ConfigSpec) ConfigSpec {
-	var out ConfigSpec
-	d := model.DefaultHealthCheck
-	for _, sp := range svc.Ports {
-		if sp.Protocol != model.TCP && sp.Protocol != model.UDP {
-			continue
+// check checks a health check. Of one that is off nothing else can be observed for sure:
+// wanting it could ask for the same change for ever.
+func (e *entry) check(s *model.Settings, h HealthCheck) {
+	e.within("healthCheck.intervalTime", h.IntervalTime, 2, 300)
+	e.within("healthCheck.timeout", h.Timeout, 2, 60)
+	e.within("healthCheck.healthNum", h.HealthNum, 2, 10)
+	e.within("healthCheck.unHealthNum", h.UnHealthNum, 2, 10)
+	interval, timeout := model.DefaultHealthCheck.Interval, model.DefaultHealthCheck.Timeout
+	if h.IntervalTime != nil {
+		interval = *h.IntervalTime
+		if h.Timeout == nil && interval <= timeout {
+			// The default timeout of 2 s would not fit; the API wants it
+			// below the interval, but takes no less than 2. An interval of
+			// exactly 2 is documented, so let the CLB be the judge.
+			timeout = interval - 1
 		}
-		entry := L4Listener{
-			Protocol:    string(sp.Protocol),
-			Port:        sp.Port,
-			Session:     &Session{Enable: false},
-			HealthCheck: &HealthCheck{Enable: true, IntervalTime: &d.Interval, HealthNum: &d.HealthNum, UnHealthNum: &d.UnhealthNum, Timeout: &d.Timeout},
-			Scheduler:   "WRR",
-		}
-		for _, l := range have.LoadBalancer.L4Listeners {
-			if strings.EqualFold(l.Protocol, entry.Protocol) && l.Port == sp.Port {
-				entry = l
-			}
-		}
-		out.LoadBalancer.L4Listeners = append(out.LoadBalancer.L4Listeners, entry)
 	}
-	return out
+	if h.Timeout != nil {
+		timeout = *h.Timeout
+	}
+	if timeout >= interval && !(timeout == 2 && interval == 2) {
+		e.refuse("healthCheck.timeout", "is %d, must be below intervalTime (%d)", timeout, interval)
+	}
+	s.HealthEnabled = &h.Enable
+	if h.Enable {
+		s.Interval, s.Timeout, s.HealthNum, s.UnhealthNum = h.IntervalTime, h.Timeout, h.HealthNum, h.UnHealthNum
+	}
 }
 
 // SameConfig compares two specs.

@@ -119,7 +119,8 @@ func TestAutoConfig(t *testing.T) {
 	svc := service(nil, func(s *model.Service) {
 		s.Ports = []model.ServicePort{{Protocol: model.TCP, Port: 80}, {Protocol: model.UDP, Port: 53}, {Protocol: "SCTP", Port: 1}}
 	})
-	made := AutoConfig(svc, ConfigSpec{})
+	wants := WantsOf(ServiceObject(svc), Sources{}, Policy{Cluster: "cls-1"})
+	made := AutoConfig(wants, ConfigSpec{})
 	cfg, problems := ParseConfig(made)
 	if len(problems) > 0 {
 		t.Fatalf("what is made must be right: %v", problems)
@@ -133,7 +134,7 @@ func TestAutoConfig(t *testing.T) {
 	if diff := cmp.Diff(want, cfg.Listeners); diff != "" {
 		t.Errorf("an entry with CLB's defaults for every listener: -want +got:\n%s", diff)
 	}
-	if !SameConfig(made, AutoConfig(svc, made)) {
+	if !SameConfig(made, AutoConfig(wants, made)) {
 		t.Error("made again it is the same")
 	}
 	raw, err := json.Marshal(made)
@@ -149,7 +150,7 @@ func TestAutoConfig(t *testing.T) {
 	}
 
 	edited := specOf(t, `{"protocol":"tcp","port":80,"scheduler":"LEAST_CONN"},{"protocol":"TCP","port":81}`)
-	got := AutoConfig(svc, edited).LoadBalancer.L4Listeners
+	got := AutoConfig(wants, edited).LoadBalancer.L4Listeners
 	if diff := cmp.Diff(edited.LoadBalancer.L4Listeners[0], got[0]); diff != "" {
 		t.Errorf("an edited entry is kept: -want +got:\n%s", diff)
 	}

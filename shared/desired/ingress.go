@@ -1,6 +1,8 @@
 package desired
 
 import (
+	"slices"
+
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
@@ -66,9 +68,32 @@ func ingressCandidate(ing *model.Ingress, p Policy) bool {
 	return ing.Class == IngressClass || p.Claim == ByAnnotation && (ing.Class == "" || ing.Class == QcloudClass)
 }
 
-// ingressWants computes listeners, rules and backings of an Ingress.
-func ingressWants(ing *model.Ingress, src Sources, p Policy) (w Wants) { return w }
+// ingressServices are the Services behind the rules and the default backend, each once.
+func ingressServices(ing *model.Ingress) []string {
+	var names []string
+	add := func(b model.IngressBackend) {
+		if !b.Resource && b.Service != "" {
+			names = append(names, b.Service)
+		}
+	}
+	if ing.Default != nil {
+		add(*ing.Default)
+	}
+	for _, rule := range ing.Rules {
+		add(rule.Backend)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
-func ingressServices(ing *model.Ingress) []string { return nil }
-
-func ingressSecrets(ing *model.Ingress) []string { return nil }
+// ingressSecrets are the secrets of spec.tls, each once.
+func ingressSecrets(ing *model.Ingress) []string {
+	var names []string
+	for _, t := range ing.TLS {
+		if t.Secret != "" {
+			names = append(names, t.Secret)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

@@ -27,6 +27,10 @@ type Wants struct {
 	// Problems are what is wrong with what the user wrote; the rest is wanted all
 	// the same.
 	Problems []Problem
+	// Refused are rules that aren't wanted for want of a certificate: codes by Key. It is
+	// no matter of Broken, because which places there are must not depend on secrets,
+	// which not every pass reads.
+	Refused map[string]string
 }
 
 // Backing says which pods belong at a place: those of a Service's port.
