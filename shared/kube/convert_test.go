@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"pgregory.net/rapid"
 
+	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
@@ -40,8 +41,8 @@ func TestPodFrom(t *testing.T) {
 		},
 		"Annotations": {
 			reason: "only those that somebody reads",
-			args:   corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"x": "y", "service.cloud.tencent.com/custom-weight": "5"}}},
-			want:   model.Pod{Annotations: map[string]string{"service.cloud.tencent.com/custom-weight": "5"}},
+			args:   corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"x": "y", desired.CustomWeight: "5", desired.IngressCustomWeight: "6"}}},
+			want:   model.Pod{Annotations: map[string]string{desired.CustomWeight: "5", desired.IngressCustomWeight: "6"}},
 		},
 		"Conditions": {
 			reason: "when the containers, the sandbox and the gate became so",
@@ -198,7 +199,10 @@ func TestServiceFrom(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "s", UID: "u", ResourceVersion: "7", CreationTimestamp: moment, DeletionTimestamp: &moment, Finalizers: []string{"f"}, Annotations: map[string]string{"a": "b"}},
 				Spec:       corev1.ServiceSpec{Type: "LoadBalancer", LoadBalancerClass: &class, Selector: map[string]string{"app": "x"}},
 			},
-			want: model.Service{Namespace: "ns", Name: "s", UID: "u", ResourceVersion: "7", Created: moment.Time, Deleting: true, Finalizers: []string{"f"}, Annotations: map[string]string{"a": "b"}, Type: "LoadBalancer", Class: class, Selector: map[string]string{"app": "x"}},
+			want: model.Service{
+				Front: model.Front{Namespace: "ns", Name: "s", UID: "u", ResourceVersion: "7", Created: moment.Time, Deleting: true, Finalizers: []string{"f"}, Annotations: map[string]string{"a": "b"}, Class: class},
+				Type:  "LoadBalancer", Selector: map[string]string{"app": "x"},
+			},
 		},
 		"Ports": {
 			reason: "a number, a name, and nothing, which is the port itself",
@@ -210,11 +214,12 @@ func TestServiceFrom(t *testing.T) {
 		"Addresses": {
 			reason: "IPs and host names",
 			args:   corev1.Service{Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "1.2.3.4"}, {Hostname: "lb.example.com"}, {}}}}},
-			want:   model.Service{Addresses: []string{"1.2.3.4", "lb.example.com"}},
+			want:   model.Service{Front: model.Front{Addresses: []string{"1.2.3.4", "lb.example.com"}}},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			tc.want.Kind = model.KindService
 			if diff := cmp.Diff(tc.want, ServiceFrom(&tc.args)); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
 			}

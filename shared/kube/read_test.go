@@ -133,7 +133,7 @@ func TestServices(t *testing.T) {
 	})
 	var w wire
 	client := newClient(t, w.config(controlPlane.RESTConfig()))
-	list, err := client.Services(ctx, s.namespace, "")
+	list, err := client.Services(ctx, s.namespace, "", func(svc *model.Service) bool { return svc.Type == "LoadBalancer" || desired.Held(&svc.Front) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,11 +145,14 @@ func TestServices(t *testing.T) {
 	if diff := cmp.Diff([]string{"balancer", "held"}, names); diff != "" {
 		t.Errorf("those of type LoadBalancer and those that may still hold something: -want +got:\n%s", diff)
 	}
+	if all, err := client.Services(ctx, s.namespace, Cached, nil); err != nil || len(all) != 3 {
+		t.Errorf("all of them: want 3, got %d, %v", len(all), err)
+	}
 	svc, err := client.Service(ctx, model.Ref{Namespace: s.namespace, Name: "balancer"})
 	if err != nil || svc.Name != "balancer" || svc.UID == "" || len(svc.Ports) != 1 {
 		t.Errorf("got %+v, %v", svc, err)
 	}
-	if _, err := client.PatchService(ctx, &svc, map[string]any{"c": "3"}, nil); err != nil {
+	if err := client.PatchFront(ctx, &svc.Front, map[string]any{"c": "3"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Service(ctx, model.Ref{Namespace: s.namespace, Name: "none"}); !fault.Is(err, fault.NotFound) {

@@ -100,58 +100,91 @@ func TestPatchCondition(t *testing.T) {
 	}
 }
 
-func TestPatchService(t *testing.T) {
+// fronts makes an object of either kind.
+func (s *server) fronts(name string) map[string]model.Front {
+	return map[string]model.Front{"Service": s.service(name).Front, "Ingress": s.ingress(name).Front}
+}
+
+func TestPatchFront(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	ctx := t.Context()
-	svc := s.service("web")
-	got, err := s.PatchService(ctx, &svc, map[string]any{"a": nil, "c": "3"}, []string{desired.Finalizer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[string]string{"b": "2", "c": "3"}, got.Annotations); diff != "" {
-		t.Errorf("annotations: -want +got:\n%s", diff)
-	}
-	if !desired.Held(&got) {
-		t.Errorf("the finalizer is on, got %v", got.Finalizers)
-	}
-	if _, err := s.PatchService(ctx, &svc, map[string]any{"c": "4"}, nil); !fault.Is(err, fault.Conflict) {
-		t.Errorf("it has changed since: want a Conflict, got %v", err)
-	}
-	other := got
-	other.UID, other.ResourceVersion = "aaaaaaaa-0000-4000-8000-000000000001", ""
-	if _, err := s.PatchService(ctx, &other, map[string]any{"c": "4"}, nil); !fault.Is(err, fault.Conflict) {
-		t.Errorf("another Service of that name: want a Conflict, got %v", err)
-	}
-	kept, err := s.PatchService(ctx, &got, map[string]any{"c": "4"}, nil)
-	if err != nil || !desired.Held(&kept) {
-		t.Errorf("nil leaves the finalizers, got %v, %v", kept.Finalizers, err)
-	}
-	bare, err := s.PatchService(ctx, &kept, nil, []string{})
-	if err != nil || len(bare.Finalizers) != 0 {
-		t.Errorf("an empty list removes them, got %v, %v", bare.Finalizers, err)
-	}
-	if diff := cmp.Diff(kept.Annotations, bare.Annotations); diff != "" {
-		t.Errorf("and leaves the annotations: -want +got:\n%s", diff)
+	for name, front := range s.fronts("web") {
+		t.Run(name, func(t *testing.T) {
+			const finalizer = "clb-direct.io/test"
+			read := front
+			f := front
+			if err := s.PatchFront(ctx, &f, map[string]any{"a": nil, "c": "3"}, []string{finalizer}); err != nil {
+				t.Fatal(err)
+			}
+			want := read
+			want.Annotations, want.Finalizers, want.ResourceVersion = map[string]string{"b": "2", "c": "3"}, []string{finalizer}, f.ResourceVersion
+			if diff := cmp.Diff(want, f); diff != "" || f.ResourceVersion == read.ResourceVersion {
+				t.Errorf("it is as the server has it, in a new version: -want +got:\n%s", diff)
+			}
+			stale := read
+			if err := s.PatchFront(ctx, &stale, map[string]any{"c": "4"}, nil); !fault.Is(err, fault.Conflict) {
+				t.Errorf("it has changed since: want a Conflict, got %v", err)
+			}
+			if diff := cmp.Diff(read, stale); diff != "" {
+				t.Errorf("what was refused is as it was read: -want +got:\n%s", diff)
+			}
+			other := f
+			other.UID, other.ResourceVersion = "aaaaaaaa-0000-4000-8000-000000000001", ""
+			if err := s.PatchFront(ctx, &other, map[string]any{"c": "4"}, nil); !fault.Is(err, fault.Conflict) {
+				t.Errorf("another object of that name: want a Conflict, got %v", err)
+			}
+			if err := s.PatchFront(ctx, &f, map[string]any{"c": "4"}, nil); err != nil || len(f.Finalizers) != 1 {
+				t.Errorf("nil leaves the finalizers, got %v, %v", f.Finalizers, err)
+			}
+			if err := s.PatchFront(ctx, &f, nil, []string{}); err != nil || len(f.Finalizers) != 0 {
+				t.Errorf("an empty list removes them, got %v, %v", f.Finalizers, err)
+			}
+			if diff := cmp.Diff(map[string]string{"b": "2", "c": "4"}, f.Annotations); diff != "" {
+				t.Errorf("and leaves the annotations: -want +got:\n%s", diff)
+			}
+		})
 	}
 }
 
-func TestPatchServiceStatus(t *testing.T) {
+func TestPatchFrontStatus(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	svc := s.service("web")
-	for _, want := range [][]string{{"1.2.3.4", "2001:db8::1"}, {"lb.example.com"}, nil} {
-		got, err := s.PatchServiceStatus(t.Context(), &svc, want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got.Addresses); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
-		}
-		if _, err := s.PatchServiceStatus(t.Context(), &svc, []string{"9.9.9.9"}); want != nil && !fault.Is(err, fault.Conflict) {
-			t.Errorf("it has changed since: want a Conflict, got %v", err)
-		}
-		svc = got
+	for name, f := range s.fronts("web") {
+		t.Run(name, func(t *testing.T) {
+			for _, want := range [][]string{{"1.2.3.4", "2001:db8::1"}, {"lb.example.com"}, nil} {
+				stale := f
+				if err := s.PatchFrontStatus(t.Context(), &f, want); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, f.Addresses); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+				if err := s.PatchFrontStatus(t.Context(), &stale, []string{"9.9.9.9"}); !fault.Is(err, fault.Conflict) {
+					t.Errorf("it has changed since: want a Conflict, got %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	ctx := t.Context()
+	_, err := s.CoreV1().Secrets(s.namespace).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "cert"}, StringData: map[string]string{"qcloud_cert_id": "abc"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Secret(ctx, model.Ref{Namespace: s.namespace, Name: "cert"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]byte{"qcloud_cert_id": []byte("abc")}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if _, err := s.Secret(ctx, model.Ref{Namespace: s.namespace, Name: "none"}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("want NotFound, got %v", err)
 	}
 }
 
@@ -160,10 +193,14 @@ func TestRecord(t *testing.T) {
 	s := newServer(t)
 	ctx := t.Context()
 	now := time.Now()
+	if _, err := s.Ingresses(ctx, s.namespace, "", nil); err != nil { // finds the version
+		t.Fatal(err)
+	}
 	long := strings.Repeat("界", 600) // 1,800 bytes, three to a character
 	notes := []Note{
 		{Kind: "Service", Ref: model.Ref{Namespace: s.namespace, Name: "web"}, UID: "u1", Warning: true, Reason: "Bad", Message: "it is bad"},
 		{Kind: "Service", Ref: model.Ref{Namespace: s.namespace, Name: "web"}, UID: "u2", Warning: true, Reason: "Bad", Message: "it is bad"},
+		{Kind: "Ingress", Ref: model.Ref{Namespace: s.namespace, Name: "web"}, UID: "u4", Warning: true, Reason: "Bad", Message: "it is bad"},
 		{Kind: "Pod", Ref: model.Ref{Namespace: s.namespace, Name: "web"}, UID: "u1", Reason: "Long", Message: long},
 		{Kind: "Pod", Ref: model.Ref{Namespace: s.namespace, Name: strings.Repeat("a", 199) + "-" + strings.Repeat("b", 50)}, UID: "u3", Reason: "Bad", Message: "a long name"},
 	}
@@ -181,7 +218,11 @@ func TestRecord(t *testing.T) {
 	if len(events.Items) != len(notes) {
 		t.Fatalf("one Event for each thing said about each object: want %d, got %d", len(notes), len(events.Items))
 	}
+	versions := map[string]string{"Service": "v1", "Pod": "v1", "Ingress": "networking.k8s.io/v1"}
 	for _, e := range events.Items {
+		if about := e.InvolvedObject; about.APIVersion != versions[about.Kind] {
+			t.Errorf("%s: is about %s of %s, want %s", e.Name, about.Kind, about.APIVersion, versions[about.Kind])
+		}
 		if e.Count != 2 {
 			t.Errorf("%s: said at once and after five minutes, want count 2, got %d", e.Name, e.Count)
 		}
@@ -212,32 +253,61 @@ func TestServiceConfig(t *testing.T) {
 		t.Errorf("one that isn't there: want NotFound, got %v", err)
 	}
 
-	svc := s.service("web")
-	spec := desired.AutoConfig(&svc, desired.ConfigSpec{})
+	front := s.ingress("web").Front
+	spec := everySetting()
 	for range 2 { // created, then written again
-		if err := s.ApplyServiceConfig(ctx, &svc, ref.Name, spec); err != nil {
+		if err := s.ApplyServiceConfig(ctx, &front, ref.Name, spec); err != nil {
 			t.Fatal(err)
 		}
 		got, err := s.ServiceConfig(ctx, ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(spec, got); diff != "" || !desired.SameConfig(spec, got) {
+		if diff := cmp.Diff(spec, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		spec.LoadBalancer.L4Listeners[0].Scheduler = "LEAST_CONN"
 	}
-	raw, err := s.raw.Get().Namespace(ref.Namespace).Resource("tkeserviceconfigs").Name(ref.Name).DoRaw(ctx)
-	if err != nil {
+	svc := s.service("web").Front
+	if err := s.ApplyServiceConfig(ctx, &svc, "web-of-service", spec); err != nil {
 		t.Fatal(err)
 	}
-	var object configObject
-	if err := json.Unmarshal(raw, &object); err != nil {
-		t.Fatal(err)
+	for name, want := range map[string]metav1.OwnerReference{
+		ref.Name:         {APIVersion: "networking.k8s.io/v1", Kind: "Ingress", Name: "web", UID: uid(front.UID)},
+		"web-of-service": {APIVersion: "v1", Kind: "Service", Name: "web", UID: uid(svc.UID)},
+	} {
+		raw, err := s.raw.Get().Namespace(ref.Namespace).Resource("tkeserviceconfigs").Name(name).DoRaw(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var object configObject
+		if err := json.Unmarshal(raw, &object); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]metav1.OwnerReference{want}, object.Metadata.OwnerReferences); diff != "" {
+			t.Errorf("it goes with what it was made for: -want +got:\n%s", diff)
+		}
 	}
-	if owners := object.Metadata.OwnerReferences; len(owners) != 1 || string(owners[0].UID) != svc.UID {
-		t.Errorf("it goes with its Service, got owners %+v", owners)
-	}
+}
+
+// everySetting is a TkeServiceConfig with all that one can say, so that a field that
+// the server doesn't know shows.
+func everySetting() desired.ConfigSpec {
+	common := desired.HealthCheck{Enable: true, IntervalTime: new(10), HealthNum: new(2), UnHealthNum: new(4), Timeout: new(3)}
+	session := &desired.Session{Enable: true, SessionExpireTime: new(100)}
+	var spec desired.ConfigSpec
+	spec.LoadBalancer.L4Listeners = []desired.L4Listener{{Protocol: "TCP", Port: 80, Session: session, HealthCheck: &common, Scheduler: "WRR"}}
+	spec.LoadBalancer.L7Listeners = []desired.L7Listener{{
+		Protocol: "HTTPS", Port: 443, DefaultServer: "a.example.com", KeepaliveEnable: new(1),
+		Domains: []desired.L7Domain{{Domain: "a.example.com", HTTP2: new(true), Rules: []desired.L7Rule{{
+			URL: "/", ForwardType: "HTTP", Session: session, Scheduler: "IP_HASH",
+			HealthCheck: &desired.L7HealthCheck{
+				HealthCheck: common, HTTPCode: new(31), HTTPCheckPath: "/healthz", HTTPCheckDomain: "a.example.com", HTTPCheckMethod: "HEAD",
+				SourceIPType: new(1), CheckType: "HTTP",
+			},
+		}}}},
+	}}
+	return spec
 }
 
 func (s *server) installCRD(path string) {
