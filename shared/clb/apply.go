@@ -55,14 +55,12 @@ func (s *Session) CreateLoadBalancer(ctx context.Context, spec LoadBalancerSpec)
 		}
 		return nil
 	}
-	res, err := call(ctx, s, operation{Action: "CreateLoadBalancer", Op: "creating a load balancer", Write: true}, check, req, s.api.CreateLoadBalancerWithContext, func(r *sdk.CreateLoadBalancerResponse) (*sdk.CreateLoadBalancerResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, operation{Action: "CreateLoadBalancer", Op: "creating a load balancer", Write: true}, check, req, s.api.CreateLoadBalancerWithContext)
 	if err != nil {
 		return "", err
 	}
-	if len(res.LoadBalancerIds) > 0 {
-		return value(res.LoadBalancerIds[0]), nil
+	if len(res.Response.LoadBalancerIds) > 0 {
+		return value(res.Response.LoadBalancerIds[0]), nil
 	}
 	return "", nil
 }
@@ -71,9 +69,7 @@ func (s *Session) CreateLoadBalancer(ctx context.Context, spec LoadBalancerSpec)
 func (s *Session) DeleteLoadBalancer(ctx context.Context, id string) error {
 	req := sdk.NewDeleteLoadBalancerRequest()
 	req.LoadBalancerIds = []*string{&id}
-	_, err := call(ctx, s, operation{Action: "DeleteLoadBalancer", Op: "deleting load balancer " + id, Write: true, Task: true}, nil, req, s.api.DeleteLoadBalancerWithContext, func(r *sdk.DeleteLoadBalancerResponse) (*sdk.DeleteLoadBalancerResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	_, err := call(ctx, s, operation{Action: "DeleteLoadBalancer", Op: "deleting load balancer " + id, Write: true, Task: true}, nil, req, s.api.DeleteLoadBalancerWithContext)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -110,13 +106,11 @@ func (s *Session) Bind(ctx context.Context, lb string, targets []model.Target) e
 	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, true)
 	check := func() error { return limit("Targets", len(targets), MaxBatch) }
 	op := operation{Action: "BatchRegisterTargets", Op: "binding targets on " + lb, Write: true}
-	res, err := call(ctx, s, op, check, req, s.api.BatchRegisterTargetsWithContext, func(r *sdk.BatchRegisterTargetsResponse) (*sdk.BatchRegisterTargetsResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, op, check, req, s.api.BatchRegisterTargetsWithContext)
 	if err != nil {
 		return err
 	}
-	return s.outcome(ctx, op, res.FailListenerIdSet, res.Message, value(res.RequestId), targets)
+	return s.outcome(ctx, op, res.Response.FailListenerIdSet, res.Response.Message, value(res.Response.RequestId), targets)
 }
 
 // Unbind deregisters up to MaxBatch targets. A *Partial error names the listeners
@@ -126,13 +120,11 @@ func (s *Session) Unbind(ctx context.Context, lb string, targets []model.Target)
 	req.LoadBalancerId, req.Targets = &lb, batchTargets(targets, false)
 	check := func() error { return limit("Targets", len(targets), MaxBatch) }
 	op := operation{Action: "BatchDeregisterTargets", Op: "unbinding targets on " + lb, Write: true}
-	res, err := call(ctx, s, op, check, req, s.api.BatchDeregisterTargetsWithContext, func(r *sdk.BatchDeregisterTargetsResponse) (*sdk.BatchDeregisterTargetsResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, op, check, req, s.api.BatchDeregisterTargetsWithContext)
 	if err != nil {
 		return err
 	}
-	return s.outcome(ctx, op, res.FailListenerIdSet, res.Message, value(res.RequestId), targets)
+	return s.outcome(ctx, op, res.Response.FailListenerIdSet, res.Response.Message, value(res.Response.RequestId), targets)
 }
 
 // outcome is what came of an answered batch: what it refused, else what its task did.
@@ -196,9 +188,7 @@ func (s *Session) SetWeights(ctx context.Context, lb string, targets []model.Tar
 		req := sdk.NewBatchModifyTargetWeightRequest()
 		req.LoadBalancerId, req.ModifyList = &lb, chunk
 		check := func() error { return limit("targets", len(targets), MaxBatch) }
-		_, err := call(ctx, s, operation{Action: "BatchModifyTargetWeight", Op: "setting weights on " + lb, Write: true, Task: true}, check, req, s.api.BatchModifyTargetWeightWithContext, func(r *sdk.BatchModifyTargetWeightResponse) (*sdk.BatchModifyTargetWeightResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		_, err := call(ctx, s, operation{Action: "BatchModifyTargetWeight", Op: "setting weights on " + lb, Write: true, Task: true}, check, req, s.api.BatchModifyTargetWeightWithContext)
 		if err != nil {
 			return err
 		}
@@ -217,9 +207,7 @@ func (s *Session) SetTags(ctx context.Context, lb string, targets []model.Target
 		req := sdk.NewBatchModifyTargetTagRequest()
 		req.LoadBalancerId, req.ModifyList = &lb, chunk
 		check := func() error { return limit("targets", len(targets), MaxBatch) }
-		_, err := call(ctx, s, operation{Action: "BatchModifyTargetTag", Op: "tagging targets on " + lb, Write: true}, check, req, s.api.BatchModifyTargetTagWithContext, func(r *sdk.BatchModifyTargetTagResponse) (*sdk.BatchModifyTargetTagResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		_, err := call(ctx, s, operation{Action: "BatchModifyTargetTag", Op: "tagging targets on " + lb, Write: true}, check, req, s.api.BatchModifyTargetTagWithContext)
 		if err != nil {
 			return err
 		}

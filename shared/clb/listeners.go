@@ -37,13 +37,11 @@ func (s *Session) Listeners(ctx context.Context, lb string) ([]model.Listener, e
 func (s *Session) describeListeners(ctx context.Context, lb string) ([]*sdk.Listener, error) {
 	req := sdk.NewDescribeListenersRequest()
 	req.LoadBalancerId = &lb
-	res, err := call(ctx, s, operation{Action: "DescribeListeners", Op: "reading listeners of " + lb}, nil, req, s.api.DescribeListenersWithContext, func(r *sdk.DescribeListenersResponse) (*sdk.DescribeListenersResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, operation{Action: "DescribeListeners", Op: "reading listeners of " + lb}, nil, req, s.api.DescribeListenersWithContext)
 	if err != nil {
 		return nil, err
 	}
-	return res.Listeners, nil
+	return res.Response.Listeners, nil
 }
 
 // listenerOf reads a listener. Of the settings that layer 7 has in its rules, a
@@ -87,13 +85,11 @@ func (s *Session) CreateListeners(ctx context.Context, lb string, wanted []model
 	if len(wanted) > 0 {
 		describe(req, wanted[0])
 	}
-	res, err := call(ctx, s, operation{Action: "CreateListener", Op: "creating listeners on " + lb, Write: true, Task: true}, check, req, s.api.CreateListenerWithContext, func(r *sdk.CreateListenerResponse) (*sdk.CreateListenerResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, operation{Action: "CreateListener", Op: "creating listeners on " + lb, Write: true, Task: true}, check, req, s.api.CreateListenerWithContext)
 	if err != nil {
 		return nil, err
 	}
-	return values(res.ListenerIds), nil
+	return values(res.Response.ListenerIds), nil
 }
 
 // describe fills in what the listeners of one call have in common. The settings of
@@ -139,9 +135,7 @@ func (s *Session) ModifyListener(ctx context.Context, lb string, have, want mode
 		req.SessionExpireTime = changed(have.SessionExpire, want.SessionExpire)
 		req.Scheduler = changedText(have.Scheduler, want.Scheduler)
 	}
-	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, s.api.ModifyListenerWithContext, func(r *sdk.ModifyListenerResponse) (*sdk.ModifyListenerResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, s.api.ModifyListenerWithContext)
 	return err
 }
 
@@ -153,9 +147,7 @@ func (s *Session) DeleteListeners(ctx context.Context, lb string, ids []string) 
 		req := sdk.NewDeleteLoadBalancerListenersRequest()
 		req.LoadBalancerId, req.ListenerIds = &lb, pointers(chunk)
 		check := func() error { return limit("ListenerIds", len(req.ListenerIds), maxDeleteListeners) }
-		_, err := call(ctx, s, operation{Action: "DeleteLoadBalancerListeners", Op: "deleting listeners of " + lb, Write: true, Task: true}, check, req, s.api.DeleteLoadBalancerListenersWithContext, func(r *sdk.DeleteLoadBalancerListenersResponse) (*sdk.DeleteLoadBalancerListenersResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		_, err := call(ctx, s, operation{Action: "DeleteLoadBalancerListeners", Op: "deleting listeners of " + lb, Write: true, Task: true}, check, req, s.api.DeleteLoadBalancerListenersWithContext)
 		if err != nil {
 			return err
 		}

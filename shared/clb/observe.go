@@ -64,37 +64,40 @@ func (s *Session) LoadBalancersTagged(ctx context.Context, tags map[string]strin
 }
 
 func (s *Session) describeLoadBalancers(ctx context.Context, req *sdk.DescribeLoadBalancersRequest) ([]model.LoadBalancer, error) {
-	res, err := call(ctx, s, operation{Action: "DescribeLoadBalancers", Op: "reading load balancers"}, nil, req, s.api.DescribeLoadBalancersWithContext, func(r *sdk.DescribeLoadBalancersResponse) (*sdk.DescribeLoadBalancersResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, operation{Action: "DescribeLoadBalancers", Op: "reading load balancers"}, nil, req, s.api.DescribeLoadBalancersWithContext)
 	if err != nil {
 		return nil, err
 	}
 	var out []model.LoadBalancer
-	for _, lb := range res.LoadBalancerSet {
-		if lb == nil {
-			continue
+	for _, lb := range res.Response.LoadBalancerSet {
+		if lb != nil {
+			out = append(out, loadBalancerOf(lb))
 		}
-		m := model.LoadBalancer{
-			ID:       value(lb.LoadBalancerId),
-			Name:     value(lb.LoadBalancerName),
-			Internal: value(lb.LoadBalancerType) == "INTERNAL",
-			SubnetID: value(lb.SubnetId),
-			VPCID:    value(lb.VpcId),
-			Ready:    value(lb.Status) == 1,
-			IPv6:     value(lb.AddressIPv6),
-			Domain:   value(lb.LoadBalancerDomain),
-			Tags:     map[string]string{},
-		}
-		for _, vip := range lb.LoadBalancerVips {
-			m.VIPs = append(m.VIPs, value(vip))
-		}
-		for _, tag := range lb.Tags {
-			m.Tags[value(tag.TagKey)] = value(tag.TagValue)
-		}
-		out = append(out, m)
 	}
 	return out, nil
+}
+
+func loadBalancerOf(lb *sdk.LoadBalancer) model.LoadBalancer {
+	m := model.LoadBalancer{
+		ID:       value(lb.LoadBalancerId),
+		Name:     value(lb.LoadBalancerName),
+		Internal: value(lb.LoadBalancerType) == "INTERNAL",
+		SubnetID: value(lb.SubnetId),
+		VPCID:    value(lb.VpcId),
+		Ready:    value(lb.Status) == 1,
+		IPv6:     value(lb.AddressIPv6),
+		Domain:   value(lb.LoadBalancerDomain),
+		Tags:     map[string]string{},
+	}
+	for _, vip := range lb.LoadBalancerVips {
+		m.VIPs = append(m.VIPs, value(vip))
+	}
+	for _, tag := range lb.Tags {
+		if tag != nil {
+			m.Tags[value(tag.TagKey)] = value(tag.TagValue)
+		}
+	}
+	return m
 }
 
 // TargetFilter narrows Targets; the zero value means everything on the listeners.
@@ -124,29 +127,31 @@ func (s *Session) Targets(ctx context.Context, lb string, listeners []string, fi
 	for _, chunk := range chunks {
 		req := sdk.NewDescribeTargetsRequest()
 		req.LoadBalancerId, req.ListenerIds, req.Filters = &lb, pointers(chunk), filters
-		res, err := call(ctx, s, operation{Action: "DescribeTargets", Op: "reading targets of " + lb}, nil, req, s.api.DescribeTargetsWithContext, func(r *sdk.DescribeTargetsResponse) (*sdk.DescribeTargetsResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		res, err := call(ctx, s, operation{Action: "DescribeTargets", Op: "reading targets of " + lb}, nil, req, s.api.DescribeTargetsWithContext)
 		if err != nil {
 			return nil, err
 		}
 		now := time.Now()
-		for _, l := range res.Listeners {
-			if l == nil || !ours[value(l.ListenerId)] {
-				continue
-			}
-			place := model.Place{Listener: value(l.ListenerId)}
-			out = appendTargets(out, place, l.Targets, ips, now)
-			for _, r := range l.Rules {
-				if r == nil {
-					continue
-				}
-				place.Location = value(r.LocationId)
-				out = appendTargets(out, place, r.Targets, ips, now)
+		for _, l := range res.Response.Listeners {
+			if l != nil && ours[value(l.ListenerId)] {
+				out = appendBound(out, l, ips, now)
 			}
 		}
 	}
 	return out, nil
+}
+
+// appendBound reads what is bound at a listener, or at its rules.
+func appendBound(out []model.Target, l *sdk.ListenerBackend, ips map[string]bool, now time.Time) []model.Target {
+	place := model.Place{Listener: value(l.ListenerId)}
+	out = appendTargets(out, place, l.Targets, ips, now)
+	for _, r := range l.Rules {
+		if r != nil {
+			place.Location = value(r.LocationId)
+			out = appendTargets(out, place, r.Targets, ips, now)
+		}
+	}
+	return out
 }
 
 func appendTargets(out []model.Target, place model.Place, backends []*sdk.Backend, ips map[string]bool, now time.Time) []model.Target {
@@ -205,43 +210,45 @@ func (s *Session) Health(ctx context.Context, lbs, listeners []string) (map[mode
 	for chunk := range slices.Chunk(lbs, maxHealthCLBs) {
 		req := sdk.NewDescribeTargetHealthRequest()
 		req.LoadBalancerIds, req.ListenerIds = pointers(chunk), pointers(listeners)
-		res, err := call(ctx, s, operation{Action: "DescribeTargetHealth", Op: "reading target health"}, nil, req, s.api.DescribeTargetHealthWithContext, func(r *sdk.DescribeTargetHealthResponse) (*sdk.DescribeTargetHealthResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		res, err := call(ctx, s, operation{Action: "DescribeTargetHealth", Op: "reading target health"}, nil, req, s.api.DescribeTargetHealthWithContext)
 		if err != nil {
 			return nil, err
 		}
-		for _, lb := range res.LoadBalancers {
+		for _, lb := range res.Response.LoadBalancers {
 			if lb == nil {
 				continue
 			}
 			for _, l := range lb.Listeners {
-				if l == nil {
-					continue
-				}
-				// A layer-4 listener reports through one rule, whose LocationId
-				// is not documented: only layer 7 has locations.
-				layer7 := model.Protocol(value(l.Protocol)).Layer7()
-				for _, r := range l.Rules {
-					if r == nil {
-						continue
-					}
-					place := model.Place{Listener: value(l.ListenerId)}
-					spot := model.Spot{Listener: value(l.ListenerName)}
-					if layer7 {
-						place.Location = value(r.LocationId)
-						spot.Domain, spot.Path = domainOf(value(r.Domain)), value(r.Url)
-					}
-					for _, t := range r.Targets {
-						if t != nil {
-							out[model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}] = Verdict{healthOf(t), int(value(t.Weight)), spot}
-						}
-					}
+				if l != nil {
+					addVerdicts(out, l)
 				}
 			}
 		}
 	}
 	return out, nil
+}
+
+// addVerdicts reads a listener's health. A layer-4 one reports through one rule, whose
+// LocationId is not documented: only layer 7 has locations.
+func addVerdicts(out map[model.Key]Verdict, l *sdk.ListenerHealth) {
+	layer7 := model.Protocol(value(l.Protocol)).Layer7()
+	for _, r := range l.Rules {
+		if r == nil {
+			continue
+		}
+		place := model.Place{Listener: value(l.ListenerId)}
+		spot := model.Spot{Listener: value(l.ListenerName)}
+		if layer7 {
+			place.Location = value(r.LocationId)
+			spot.Domain, spot.Path = domainOf(value(r.Domain)), value(r.Url)
+		}
+		for _, t := range r.Targets {
+			if t != nil {
+				key := model.Key{Place: place, Address: model.Address{IP: value(t.IP), Port: int(value(t.Port))}}
+				out[key] = Verdict{healthOf(t), int(value(t.Weight)), spot}
+			}
+		}
+	}
 }
 
 // healthOf reads a verdict. Only the documented word is believed.

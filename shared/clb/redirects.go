@@ -50,9 +50,7 @@ func (s *Session) Redirect(ctx context.Context, lb string, rs []model.Redirectio
 			}
 			return nil
 		}
-		_, err := call(ctx, s, operation{Action: "ManualRewrite", Op: "redirecting rules of listener " + group[0].From.Listener, Write: true, Task: true}, check, req, s.api.ManualRewriteWithContext, func(r *sdk.ManualRewriteResponse) (*sdk.ManualRewriteResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		_, err := call(ctx, s, operation{Action: "ManualRewrite", Op: "redirecting rules of listener " + group[0].From.Listener, Write: true, Task: true}, check, req, s.api.ManualRewriteWithContext)
 		if err != nil {
 			return err
 		}
@@ -107,9 +105,7 @@ func (s *Session) straighten(ctx context.Context, lb string, rs []model.Redirect
 	for _, r := range rs {
 		req.RewriteInfos = append(req.RewriteInfos, &sdk.RewriteLocationMap{SourceLocationId: ptr(r.From.Location), TargetLocationId: ptr(r.To.Location)})
 	}
-	_, err := call(ctx, s, operation{Action: "DeleteRewrite", Op: "ending redirects of listener " + rs[0].From.Listener, Write: true, Task: true}, nil, req, s.api.DeleteRewriteWithContext, func(r *sdk.DeleteRewriteResponse) (*sdk.DeleteRewriteResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	_, err := call(ctx, s, operation{Action: "DeleteRewrite", Op: "ending redirects of listener " + rs[0].From.Listener, Write: true, Task: true}, nil, req, s.api.DeleteRewriteWithContext)
 	switch {
 	case !fault.Is(err, fault.NotFound):
 		return err

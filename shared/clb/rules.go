@@ -119,13 +119,11 @@ func (s *Session) CreateRules(ctx context.Context, lb *model.LoadBalancer, liste
 		}
 		return nil
 	}
-	res, err := call(ctx, s, operation{Action: "CreateRule", Op: "creating rules of listener " + listener, Write: true, Task: true}, check, req, s.api.CreateRuleWithContext, func(r *sdk.CreateRuleResponse) (*sdk.CreateRuleResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	res, err := call(ctx, s, operation{Action: "CreateRule", Op: "creating rules of listener " + listener, Write: true, Task: true}, check, req, s.api.CreateRuleWithContext)
 	if err != nil {
 		return nil, err
 	}
-	return values(res.LocationIds), nil
+	return values(res.Response.LocationIds), nil
 }
 
 // ruleInput is a rule as CreateRule takes it.
@@ -182,9 +180,7 @@ func (s *Session) ModifyRule(ctx context.Context, lb string, at model.Place, hav
 	req.SessionExpireTime = changed(have.SessionExpire, want.SessionExpire)
 	req.Scheduler = changedText(have.Scheduler, want.Scheduler)
 	req.ForwardType = changedText(have.ForwardType, want.ForwardType)
-	_, err := call(ctx, s, operation{Action: "ModifyRule", Op: "changing rule " + at.String(), Write: true, Task: true}, nil, req, s.api.ModifyRuleWithContext, func(r *sdk.ModifyRuleResponse) (*sdk.ModifyRuleResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	_, err := call(ctx, s, operation{Action: "ModifyRule", Op: "changing rule " + at.String(), Write: true, Task: true}, nil, req, s.api.ModifyRuleWithContext)
 	return err
 }
 
@@ -219,9 +215,7 @@ func (s *Session) ModifyDomain(ctx context.Context, lb *model.LoadBalancer, list
 		}
 		return nil
 	}
-	_, err = call(ctx, s, operation{Action: "ModifyDomainAttributes", Op: "changing domain " + name + " of listener " + listener, Write: true, Task: true}, check, req, s.api.ModifyDomainAttributesWithContext, func(r *sdk.ModifyDomainAttributesResponse) (*sdk.ModifyDomainAttributesResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	_, err = call(ctx, s, operation{Action: "ModifyDomainAttributes", Op: "changing domain " + name + " of listener " + listener, Write: true, Task: true}, check, req, s.api.ModifyDomainAttributesWithContext)
 	return err
 }
 
@@ -251,9 +245,7 @@ func (s *Session) deleteRules(ctx context.Context, lb *model.LoadBalancer, liste
 		req.NewDefaultServerDomain = &name
 		return err
 	}
-	_, err := call(ctx, s, operation{Action: "DeleteRule", Op: "deleting rules of listener " + listener, Write: true, Task: true}, check, req, s.api.DeleteRuleWithContext, func(r *sdk.DeleteRuleResponse) (*sdk.DeleteRuleResponseParams, *string) {
-		return r.Response, r.Response.RequestId
-	})
+	_, err := call(ctx, s, operation{Action: "DeleteRule", Op: "deleting rules of listener " + listener, Write: true, Task: true}, check, req, s.api.DeleteRuleWithContext)
 	switch {
 	case !fault.Is(err, fault.NotFound):
 		return err

@@ -2,8 +2,10 @@ package clb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"github.com/aws/smithy-go/middleware"
@@ -24,14 +26,14 @@ type operation struct {
 	Task bool
 }
 
-// call sends one request through the stack. send is the SDK's method, read takes
-// what matters out of its answer: the body, and the RequestId.
+// call sends one request through the stack. send is the SDK's method, whose answer has
+// a body if there is no error.
 //
 //	Initialize  trace, then (for tasks) wait for the task, limits checked
 //	Finalize    retry, rate, fence
 //	Deserialize classification
-func call[Q, A, R any](ctx context.Context, s *Session, op operation, check func() error, req Q, send func(context.Context, Q) (A, error), read func(A) (R, *string)) (R, error) {
-	var zero R
+func call[Q, A any](ctx context.Context, s *Session, op operation, check func() error, req Q, send func(context.Context, Q) (A, error)) (A, error) {
+	var zero A
 	stack := middleware.NewStack(op.Action, func() any { return nil })
 	for _, err := range []error{
 		stack.Initialize.Add(s.trace(op), middleware.After),
@@ -59,20 +61,35 @@ func call[Q, A, R any](ctx context.Context, s *Session, op operation, check func
 		if err != nil {
 			return nil, meta, err
 		}
-		body, id := read(answer)
-		if id != nil {
-			meta.Set(requestIDKey{}, *id)
+		id, ok := requestID(answer)
+		if !ok {
+			return nil, meta, errNoBody
 		}
-		return body, meta, nil
+		meta.Set(requestIDKey{}, id)
+		return answer, meta, nil
 	}), stack)
 	out, _, err := handler.Handle(ctx, req)
 	if err != nil {
 		return zero, err
 	}
-	return out.(R), nil
+	return out.(A), nil
 }
 
 type requestIDKey struct{}
+
+// errNoBody is an answer that says nothing, not even that something went wrong.
+var errNoBody = errors.New("the answer has no body")
+
+// requestID finds the RequestId in an answer of the SDK, whose types have it in common
+// but for the name; ok is false if the answer has no body.
+func requestID(answer any) (id string, ok bool) {
+	body := reflect.Indirect(reflect.ValueOf(answer)).FieldByName("Response")
+	if body.IsNil() {
+		return "", false
+	}
+	p, _ := body.Elem().FieldByName("RequestId").Interface().(*string)
+	return value(p), true
+}
 
 func (s *Session) trace(op operation) middleware.InitializeMiddleware {
 	return middleware.InitializeMiddlewareFunc("Trace", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
@@ -142,19 +159,17 @@ func (s *Session) await(ctx context.Context, op operation, taskID string, delay 
 		}
 		req := sdk.NewDescribeTaskStatusRequest()
 		req.TaskId = &taskID
-		res, err := call(ctx, s, operation{Action: "DescribeTaskStatus", Op: "asking for a task"}, nil, req, s.api.DescribeTaskStatusWithContext, func(r *sdk.DescribeTaskStatusResponse) (*sdk.DescribeTaskStatusResponseParams, *string) {
-			return r.Response, r.Response.RequestId
-		})
+		res, err := call(ctx, s, operation{Action: "DescribeTaskStatus", Op: "asking for a task"}, nil, req, s.api.DescribeTaskStatusWithContext)
 		if err != nil {
 			return fmt.Errorf("%s: %w", op.Op, err)
 		}
 		switch {
-		case res.Status == nil:
+		case res.Response.Status == nil:
 			return fault.New(fault.Transient, op.Op, fmt.Errorf("task %s has no status", taskID))
-		case *res.Status == 0:
+		case *res.Response.Status == 0:
 			return nil
-		case *res.Status == 1:
-			return fault.New(fault.Transient, op.Op, &taskError{taskID, value(res.Message)})
+		case *res.Response.Status == 1:
+			return fault.New(fault.Transient, op.Op, &taskError{taskID, value(res.Response.Message)})
 		}
 	}
 }
