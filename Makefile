@@ -17,6 +17,9 @@ help: ## this list
 demo: bin/localdev ## show a Service bound straight to its pods, end to end (report: out/demo.json)
 	$(call LOCALDEV,demo)
 
+demo-ingress: bin/localdev ## the same for Ingresses: hosts, TLS, a rolling update under load (report: out/demo-ingress.json)
+	$(call LOCALDEV,demo-ingress)
+
 up: bin/localdev ## start everything on this machine and leave it running (CLUSTER=kubeconfig for a cluster of yours)
 	$(call LOCALDEV,up)
 
@@ -70,4 +73,4 @@ cc:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 FORCE:
-.PHONY: help demo up down test race e2e bench fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down test race e2e bench fuzz package deploy verify clean cc FORCE

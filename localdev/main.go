@@ -1,9 +1,10 @@
 // Command localdev runs clb-direct on this machine: everything on loopback, no
 // account, no cluster, no container engine.
 //
-//	localdev up      start everything and leave it running
-//	localdev down    end exactly what up started
-//	localdev demo    start everything, show Services bound straight to their pods, end it
+//	localdev up            start everything and leave it running
+//	localdev down          end exactly what up started
+//	localdev demo          start everything, show a Service bound straight to its pods, end it
+//	localdev demo-ingress  the same with Ingresses
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/stack"
 )
 
-const usage = "usage: localdev up|down|demo [-cluster kubeconfig] [-v]"
+const usage = "usage: localdev up|down|demo|demo-ingress [-cluster kubeconfig] [-v]"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -54,7 +55,9 @@ func run(ctx context.Context, args []string) error {
 	case "serve": // what up leaves behind
 		return serve(ctx, options)
 	case "demo":
-		return demo.Run(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
+		return demo.Service(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
+	case "demo-ingress":
+		return demo.Ingress(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
 	}
 	return fmt.Errorf("unknown command %q; %s", args[0], usage)
 }

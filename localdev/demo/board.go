@@ -28,6 +28,9 @@ type track struct {
 	// zero until it happened
 	bound, containersReady, alive, ready time.Duration
 	gone                                 bool
+	// told is when it was told to go, drained how long its target then kept a weight.
+	told    time.Time
+	drained time.Duration
 }
 
 func newBoard(d *show) *board { return &board{d: d, pods: map[string]*track{}} }
@@ -84,6 +87,7 @@ func (b *board) seen(pod *corev1.Pod) {
 		b.line(t, "Ready")
 	}
 	if had != nil && had.DeletionTimestamp == nil && pod.DeletionTimestamp != nil {
+		t.told = time.Now()
 		b.line(t, "told to go")
 	}
 }
@@ -107,12 +111,8 @@ func (b *board) watchTargets(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, lb := range b.d.s.CLB.LoadBalancers() {
-			for _, l := range lb.Listeners {
-				for _, t := range l.Targets {
-					b.target(t.Tag, t.Weight, t.Health)
-				}
-			}
+		for _, t := range b.d.targets() {
+			b.target(t.Tag, t.Weight, t.Health)
 		}
 	}
 }
@@ -133,6 +133,10 @@ func (b *board) target(uid string, weight int, health string) {
 		t.alive = now
 		b.line(t, "CLB says Alive")
 	}
+	if t.drained == 0 && !t.told.IsZero() && !t.gone && weight == 0 {
+		t.drained = time.Since(t.told)
+		b.line(t, fmt.Sprintf("weight 0, %.1f s after", t.drained.Seconds()))
+	}
 }
 
 // line shows a pod as it is now. b.mu is held.
@@ -147,12 +151,12 @@ func (b *board) line(t *track, what string) {
 	if ip == "" {
 		ip = "no address yet"
 	}
-	b.d.say("  %6.1fs  %s  %-15s %s  %s  %s  %s  %s", time.Since(b.d.began).Seconds(), short(t.pod.Name), ip,
+	b.d.say("  %6.1fs  %s  %-15s %s  %s  %s  %s  %s", b.d.elapsed(time.Now()), b.d.short(t.pod), ip,
 		mark("bound", t.bound), mark("containers", t.containersReady), mark("alive", t.alive), mark("Ready", t.ready), what)
 }
 
-// short leaves the part of a pod's name that tells it from its siblings.
-func short(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
+// suffix is the part of a pod's name that tells it from its siblings.
+func suffix(p *corev1.Pod) string { return p.Name[strings.LastIndexByte(p.Name, '-')+1:] }
 
 // count tells how many pods are there, and how many of them Ready.
 func (b *board) count() (isReady, all int) {
@@ -171,6 +175,18 @@ func (b *board) ips() []string {
 	for _, t := range b.present() {
 		out = append(out, t.pod.Status.PodIP)
 	}
+	return out
+}
+
+// of are the names of the pods of an app that are there, sorted.
+func (b *board) of(app string) []string {
+	var out []string
+	for _, t := range b.present() {
+		if t.pod.Labels["app"] == app {
+			out = append(out, t.pod.Name)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -195,29 +211,39 @@ func (b *board) present() map[string]track {
 	return out
 }
 
-// ways are the pods' ways for the report, in order of creation.
-func (b *board) ways() []Pod {
+// tracks are the ways of all pods that ever were, in order of creation.
+func (b *board) tracks() []track {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var tracks []*track
+	var out []track
 	for _, t := range b.pods {
-		tracks = append(tracks, t)
+		out = append(out, *t)
 	}
-	slices.SortFunc(tracks, func(x, y *track) int { return x.created.Compare(y.created) })
+	slices.SortFunc(out, func(x, y track) int { return x.created.Compare(y.created) })
+	return out
+}
+
+// ways are the pods' ways for the report, in order of creation.
+func (b *board) ways() []Pod {
 	var out []Pod
-	for _, t := range tracks {
-		out = append(out, Pod{Name: t.pod.Name, IP: t.pod.Status.PodIP,
-			BoundMS: t.bound.Milliseconds(), ContainersReadyMS: t.containersReady.Milliseconds(), AliveMS: t.alive.Milliseconds(), ReadyMS: t.ready.Milliseconds()})
+	for _, t := range b.tracks() {
+		out = append(out, t.way())
 	}
 	return out
 }
 
-// same compares two lists as sets.
-func same(a, b []string) bool {
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.Sort(a)
-	slices.Sort(b)
-	return slices.Equal(a, b)
+func (t track) way() Pod {
+	return Pod{Name: t.pod.Name, IP: t.pod.Status.PodIP,
+		BoundMS: t.bound.Milliseconds(), ContainersReadyMS: t.containersReady.Milliseconds(), AliveMS: t.alive.Milliseconds(), ReadyMS: t.ready.Milliseconds()}
 }
 
-func trim(out []byte) string { return strings.TrimSpace(string(out)) }
+func ready(p *corev1.Pod) bool { return condition(p, corev1.PodReady) }
+
+func condition(p *corev1.Pod, t corev1.PodConditionType) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == t {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

@@ -21,7 +21,7 @@ import (
 const newWeight = 20
 
 // invoked is the SCF emulator's hook.
-func (d *show) invoked(ctx context.Context, inv scf.Invocation) {
+func (d *serviceShow) invoked(ctx context.Context, inv scf.Invocation) {
 	d.mu.Lock()
 	f := d.onInvoke
 	d.mu.Unlock()
@@ -30,7 +30,7 @@ func (d *show) invoked(ctx context.Context, inv scf.Invocation) {
 	}
 }
 
-func (d *show) hook(f func(context.Context, scf.Invocation)) {
+func (d *serviceShow) hook(f func(context.Context, scf.Invocation)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.onInvoke = f
@@ -39,7 +39,7 @@ func (d *show) hook(f func(context.Context, scf.Invocation)) {
 // kill has one backends pass bind new pods and raise the weight of an old one, and
 // kills its process when the first of the two writes has taken effect. To have
 // both in one pass, an earlier event is held back while the changes come in.
-func (d *show) kill(ctx context.Context) error {
+func (d *serviceShow) kill(ctx context.Context) error {
 	uids := sortedKeys(d.board.names())
 	names := d.board.names()
 	first, raised := names[uids[0]], names[uids[1]]
@@ -81,7 +81,7 @@ func (d *show) kill(ctx context.Context) error {
 	if err := d.weigh(ctx, raised); err != nil {
 		return err
 	}
-	if err := d.scale(ctx, 6); err != nil {
+	if err := d.scale(ctx, deployment, 6); err != nil {
 		return err
 	}
 	if err := d.await(ctx, "4 new pods with addresses", func() (bool, string) {
@@ -118,7 +118,7 @@ func (d *show) kill(ctx context.Context) error {
 }
 
 // strike kills the process behind a call and follows what comes of it.
-func (d *show) strike(ctx context.Context, call clb.Call, attempts chan string, raised string) error {
+func (d *serviceShow) strike(ctx context.Context, call clb.Call, attempts chan string, raised string) error {
 	request := call.Principal[strings.LastIndexByte(call.Principal, '/')+1:]
 	holder := d.leaseHolder(ctx, call.LoadBalancerID)
 	at := time.Now()
@@ -127,15 +127,11 @@ func (d *show) strike(ctx context.Context, call clb.Call, attempts chan string, 
 	}
 	k := Kill{LeaseHeld: holder != "" && holder == attemptOf(attempts, request)}
 	d.say("  %6.1fs  killed the backends function (request %s) after %s was applied and before it was answered; it held the Lease: %v",
-		at.Sub(d.began).Seconds(), request, call.Action, k.LeaseHeld)
+		d.elapsed(at), request, call.Action, k.LeaseHeld)
 	weight := func() int {
-		for _, lb := range d.s.CLB.LoadBalancers() {
-			for _, l := range lb.Listeners {
-				for _, t := range l.Targets {
-					if d.board.names()[t.Tag] == raised {
-						return t.Weight
-					}
-				}
+		for _, t := range d.targets() {
+			if d.board.names()[t.Tag] == raised {
+				return t.Weight
 			}
 		}
 		return -1
@@ -151,38 +147,31 @@ func (d *show) strike(ctx context.Context, call clb.Call, attempts chan string, 
 	}
 	recovered := time.Now()
 	k.RecoveredMS = recovered.Sub(at).Milliseconds()
-	d.report.Kill = k
-	if err := d.awaitReady(ctx, 6); err != nil {
-		return err
-	}
-	if err := d.awaitTargets(ctx, 6); err != nil {
+	d.result.Kill = k
+	if err := d.settle(ctx, 6); err != nil {
 		return err
 	}
 	for _, c := range d.s.CLB.Calls() {
 		switch {
 		case !c.Write || !strings.Contains(c.Principal, "backends"):
 		case strings.HasSuffix(c.Principal, "/"+request):
-			d.report.Kill.WritesBefore++
+			d.result.Kill.WritesBefore++
 		case c.Time.After(at) && c.Time.Before(recovered) && c.Code == "":
-			d.report.Kill.WritesAfter++
+			d.result.Kill.WritesAfter++
 		}
 	}
-	d.say("  recovered in %d ms: %d write by the killed attempt, %d by its successor, which took the Lease at once", k.RecoveredMS, d.report.Kill.WritesBefore, d.report.Kill.WritesAfter)
+	d.say("  recovered in %d ms: %d write by the killed attempt, %d by its successor, which took the Lease at once", k.RecoveredMS, d.result.Kill.WritesBefore, d.result.Kill.WritesAfter)
 	return nil
 }
 
 // weigh gives a pod a weight of its own.
-func (d *show) weigh(ctx context.Context, pod string) error {
-	out, err := d.s.KubectlOutput(ctx, "annotate", "--overwrite", "pod", pod, fmt.Sprintf("service.cloud.tencent.com/custom-weight=%d", newWeight))
-	if err != nil {
-		return fmt.Errorf("annotating pod %s: %w: %s", pod, err, out)
-	}
-	d.say("$ kubectl annotate pod %s service.cloud.tencent.com/custom-weight=%d", pod, newWeight)
-	return nil
+func (d *serviceShow) weigh(ctx context.Context, pod string) error {
+	_, err := d.kubectl(ctx, "annotate", "--overwrite", "pod", pod, fmt.Sprintf("service.cloud.tencent.com/custom-weight=%d", newWeight))
+	return err
 }
 
 // leaseHolder is who holds a CLB's Lease, "" if nobody does or it is over.
-func (d *show) leaseHolder(ctx context.Context, lb string) string {
+func (d *serviceShow) leaseHolder(ctx context.Context, lb string) string {
 	l, err := d.client.CoordinationV1().Leases(stack.Namespace).Get(ctx, "clb-direct-"+lb, metav1.GetOptions{})
 	if err != nil || l.Spec.HolderIdentity == nil || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
 		return ""

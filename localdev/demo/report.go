@@ -1,31 +1,27 @@
 package demo
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
 
-	"github.com/clb-direct/clb-direct/localdev/clb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Report is demo.json.
-type Report struct {
-	Pods              []Pod    `json:"pods"`
-	Requests          Requests `json:"requests"`
-	ClientIPPreserved bool     `json:"client_ip_preserved"`
-	TargetsEqualPods  bool     `json:"targets_equal_pods"`
-	Kill              Kill     `json:"kill"`
-	// Latencies are what the emulated CLB was set to.
-	Latencies clb.Latencies `json:"latencies"`
-	// LeftBehind is what was still there after the Service was deleted.
-	LeftBehind *LeftBehind    `json:"left_behind"`
-	CLBCalls   map[string]int `json:"clb_calls"`
-
-	checks []bool
+// report is what a demo measured, as it is written.
+type report interface {
+	// table shows the pods' ways, line by line, cells ended by tabs.
+	table(w io.Writer)
+	// judge checks it, each check by its name.
+	judge(v *verdicts)
+	// calls counts the CLB API's calls.
+	calls() int
 }
 
 // Pod is a pod's way to Ready, in milliseconds from its creation.
@@ -38,79 +34,39 @@ type Pod struct {
 	ReadyMS           int64  `json:"ready_ms"`
 }
 
-// Requests counts the requests through the CLB.
-type Requests struct {
-	Sent   int            `json:"sent"`
-	OK     int            `json:"ok"`
-	Failed int            `json:"failed"`
-	PerPod map[string]int `json:"per_pod"`
+func (p Pod) row(w io.Writer) {
+	fmt.Fprintf(w, "%s\t%s\t%d ms\t%d ms\t%d ms\t%d ms\n", p.Name, p.IP, p.BoundMS, p.ContainersReadyMS, p.AliveMS, p.ReadyMS)
 }
 
-// Kill is what came of the function that was killed.
-type Kill struct {
-	// LeaseHeld: it held the CLB's Lease when it died.
-	LeaseHeld bool `json:"lease_held"`
-	// WritesBefore counts its own writes, WritesAfter those of its successor up to
-	// recovery.
-	WritesBefore int `json:"writes_before"`
-	WritesAfter  int `json:"writes_after"`
-	// RecoveredMS is from the kill until what it had left undone was done.
-	RecoveredMS int64 `json:"recovered_ms"`
-}
+// columns are the heads of a Pod's row.
+const columns = "pod\tIP\tbound\tcontainers ready\tCLB alive\tReady"
 
-// LeftBehind is what a deleted Service must not leave.
+// LeftBehind is what a deleted Service or Ingress must not leave.
 type LeftBehind struct {
 	LoadBalancers int `json:"load_balancers"`
 	Targets       int `json:"targets"`
 	Finalizers    int `json:"finalizers"`
 }
 
-// maxRecovery is what a killed holder may cost, in milliseconds: well below the ten
-// seconds that its Lease would have lasted.
-const maxRecovery = 5000
+// verdicts are the outcomes of checks: each shown, and what is wrong kept.
+type verdicts struct {
+	w     io.Writer
+	wrong []error
+}
 
-// finish shows the table and judges.
-func (d *show) finish() error {
-	r := &d.report
-	r.Pods = d.board.ways()
-	d.say("")
-	t := tabwriter.NewWriter(d.o.W, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "pod\tIP\tbound\tcontainers ready\tCLB alive\tReady")
-	for _, p := range r.Pods {
-		fmt.Fprintf(t, "%s\t%s\t%d ms\t%d ms\t%d ms\t%d ms\n", p.Name, p.IP, p.BoundMS, p.ContainersReadyMS, p.AliveMS, p.ReadyMS)
+// check shows whether something is so, and what was seen.
+func (v *verdicts) check(name string, ok bool, format string, args ...any) {
+	verdict, seen := "yes", fmt.Sprintf(format, args...)
+	if !ok {
+		verdict = "NO"
+		v.wrong = append(v.wrong, fmt.Errorf("%s: no (%s)", name, seen))
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("showing the table: %w", err)
-	}
-	var wrong []error
-	check := func(name string, ok bool, format string, args ...any) {
-		verdict := "yes"
-		if !ok {
-			verdict = "NO"
-			wrong = append(wrong, fmt.Errorf("%s: no ("+format+")", append([]any{name}, args...)...))
-		}
-		d.say("%-52s %-4s"+format, append([]any{name, verdict}, args...)...)
-	}
-	d.say("")
-	check("every request answered", r.Requests.Failed == 0 && r.Requests.OK == r.Requests.Sent && r.Requests.Sent > 0, "%d of %d, by %d pods", r.Requests.OK, r.Requests.Sent, len(r.Requests.PerPod))
-	check("pods see the clients' addresses", r.ClientIPPreserved, "%d addresses", len(clients))
-	check("the CLB's targets were exactly the pods", r.TargetsEqualPods, "looked %d times", len(r.checks))
-	check("no pod Ready before the CLB found it healthy", inOrder(r.Pods), "%d pods", len(r.Pods))
-	check("killed between two writes, under the Lease", r.Kill.LeaseHeld && r.Kill.WritesBefore > 0 && r.Kill.WritesAfter > 0, "%d before, %d after", r.Kill.WritesBefore, r.Kill.WritesAfter)
-	check("recovered without waiting for the Lease to expire", r.Kill.RecoveredMS > 0 && r.Kill.RecoveredMS <= maxRecovery, "%d ms", r.Kill.RecoveredMS)
-	check("nothing left behind", r.LeftBehind != nil && *r.LeftBehind == LeftBehind{}, "%+v", deref(r.LeftBehind))
-	r.CLBCalls = d.s.CLB.CallCounts()
-	total := 0
-	for _, n := range r.CLBCalls {
-		total += n
-	}
-	d.say("%d CLB API calls; whole demo %.0f s", total, time.Since(d.began).Seconds())
-	return errors.Join(wrong...)
+	fmt.Fprintf(v.w, "%-52s %-4s%s\n", name, verdict, seen)
 }
 
 // inOrder tells whether every pod that became Ready had containers ready and was
-// Alive before, and that at least the document's three did.
-func inOrder(pods []Pod) bool {
+// Alive before, and that at least that many did.
+func inOrder(pods []Pod, least int) bool {
 	n := 0
 	for _, p := range pods {
 		if p.ReadyMS == 0 {
@@ -121,20 +77,40 @@ func inOrder(pods []Pod) bool {
 			return false
 		}
 	}
-	return n >= 3
+	return n >= least
 }
 
-// write writes demo.json.
-func (d *show) write() error {
-	d.report.CLBCalls = d.s.CLB.CallCounts()
-	if d.report.Pods == nil {
-		d.report.Pods = d.board.ways()
+// total adds up counts by name.
+func total(counts map[string]int) int {
+	n := 0
+	for _, c := range counts {
+		n += c
 	}
-	raw, err := json.MarshalIndent(d.report, "", "  ")
+	return n
+}
+
+// judge shows the table and the verdicts; the error is all that is wrong.
+func (d *show) judge(r report) error {
+	d.say("")
+	t := tabwriter.NewWriter(d.o.W, 0, 0, 2, ' ', 0)
+	r.table(t)
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("showing the table: %w", err)
+	}
+	d.say("")
+	v := verdicts{w: d.o.W}
+	r.judge(&v)
+	d.say("%d CLB API calls; whole demo %.0f s", r.calls(), d.elapsed(time.Now()))
+	return errors.Join(v.wrong...)
+}
+
+// write writes the report.
+func (d *show) write(file string, r report) error {
+	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
-	path := filepath.Join(d.o.Out, "demo.json")
+	path := filepath.Join(d.o.Out, file)
 	if err := os.MkdirAll(d.o.Out, 0o755); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
@@ -145,9 +121,30 @@ func (d *show) write() error {
 	return nil
 }
 
-func deref(l *LeftBehind) LeftBehind {
-	if l == nil {
-		return LeftBehind{LoadBalancers: -1, Targets: -1, Finalizers: -1}
+// sayPerPod shows who answered how many requests.
+func (d *show) sayPerPod(counts map[string]int) {
+	for _, name := range sortedKeys(counts) {
+		d.say("    %-40s %3d", name, counts[name])
 	}
-	return *l
+}
+
+// finalizers counts those of Services and Ingresses: in a cluster of the demo's own
+// there are no others than ours.
+func (d *show) finalizers(ctx context.Context) (int, error) {
+	services, err := d.client.CoreV1().Services("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("listing Services: %w", err)
+	}
+	ingresses, err := d.client.NetworkingV1().Ingresses("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("listing Ingresses: %w", err)
+	}
+	n := 0
+	for _, svc := range services.Items {
+		n += len(svc.Finalizers)
+	}
+	for _, ing := range ingresses.Items {
+		n += len(ing.Finalizers)
+	}
+	return n, nil
 }

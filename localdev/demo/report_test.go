@@ -1,0 +1,190 @@
+package demo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// way is a pod's way in order.
+func way(name string) Pod {
+	return Pod{Name: name, BoundMS: 10, ContainersReadyMS: 20, AliveMS: 30, ReadyMS: 40}
+}
+
+// wrongs judges a report and gives the names of what is wrong.
+func wrongs(r report) []string {
+	var shown bytes.Buffer
+	v := verdicts{w: &shown}
+	r.judge(&v)
+	names := []string{}
+	for _, err := range v.wrong {
+		name, _, _ := strings.Cut(err.Error(), ": no")
+		names = append(names, name)
+	}
+	return names
+}
+
+func goodService() *ServiceReport {
+	return &ServiceReport{
+		Pods:              []Pod{way("a"), way("b"), way("c")},
+		Requests:          Requests{Sent: 9, OK: 9, PerPod: map[string]int{"a": 9}},
+		ClientIPPreserved: true,
+		TargetsEqualPods:  true,
+		Kill:              Kill{LeaseHeld: true, WritesBefore: 1, WritesAfter: 1, RecoveredMS: 1},
+		LeftBehind:        &LeftBehind{},
+	}
+}
+
+func TestServiceReportJudges(t *testing.T) {
+	const (
+		requests  = "every request answered"
+		order     = "no pod Ready before the CLB found it healthy"
+		kill      = "killed between two writes, under the Lease"
+		recovered = "recovered without waiting for the Lease to expire"
+		left      = "nothing left behind"
+	)
+	cases := map[string]struct {
+		reason string
+		change func(*ServiceReport)
+		want   []string
+	}{
+		"Good":      {"nothing is wrong", func(*ServiceReport) {}, []string{}},
+		"Failed":    {"a request failed", func(r *ServiceReport) { r.Requests.OK, r.Requests.Failed = 8, 1 }, []string{requests}},
+		"NoneSent":  {"no request is no proof", func(r *ServiceReport) { r.Requests = Requests{} }, []string{requests}},
+		"Early":     {"a pod was Ready before it was Alive", func(r *ServiceReport) { r.Pods[1].AliveMS = 41 }, []string{order}},
+		"FewReady":  {"a pod never was Ready", func(r *ServiceReport) { r.Pods[2].ReadyMS = 0 }, []string{order}},
+		"Addresses": {"a pod saw another address", func(r *ServiceReport) { r.ClientIPPreserved = false }, []string{"pods see the clients' addresses"}},
+		"Targets":   {"targets and pods differed", func(r *ServiceReport) { r.TargetsEqualPods = false }, []string{"the CLB's targets were exactly the pods"}},
+		"NoKill":    {"nothing was killed", func(r *ServiceReport) { r.Kill = Kill{} }, []string{kill, recovered}},
+		"Slow":      {"the Lease had to expire", func(r *ServiceReport) { r.Kill.RecoveredMS = maxRecovery + 1 }, []string{recovered}},
+		"Left":      {"a CLB stayed", func(r *ServiceReport) { r.LeftBehind.LoadBalancers = 1 }, []string{left}},
+		"NotLooked": {"nobody looked what was left", func(r *ServiceReport) { r.LeftBehind = nil }, []string{left}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := goodService()
+			tc.change(r)
+			if diff := cmp.Diff(tc.want, wrongs(r)); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func goodIngress() *IngressReport {
+	r := &IngressReport{
+		Requests:         IngressRequests{Total: 9, Kept: 4, ByHost: map[string]*HostRequests{"a.test": {Total: 9}}},
+		Redirects:        Redirects{Sent: 2, Moved: 2, Followed: 2},
+		RollingUpdate:    RollingUpdate{OldPods: []string{"a"}, NewPods: []string{"b"}, Requests: 8, Kept: 4},
+		TargetsEqualPods: true,
+		LeftBehind:       &IngressLeftBehind{},
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		r.Pods = append(r.Pods, IngressPod{Pod: way(name), Gated: true})
+	}
+	return r
+}
+
+func TestIngressReportJudges(t *testing.T) {
+	const (
+		replaced  = "all pods of a Deployment replaced"
+		lost      = "not a request lost meanwhile"
+		redirects = "HTTP redirected to HTTPS"
+		requests  = "every request answered by the right Deployment"
+		left      = "nothing left behind"
+	)
+	cases := map[string]struct {
+		reason string
+		change func(*IngressReport)
+		want   []string
+	}{
+		"Good":         {"nothing is wrong", func(*IngressReport) {}, []string{}},
+		"Ungated":      {"the webhook missed a pod", func(r *IngressReport) { r.Pods[0].Gated = false }, []string{"every pod was given the gate"}},
+		"Early":        {"a pod was Ready before it was Alive", func(r *IngressReport) { r.Pods[1].AliveMS = 0 }, []string{"no pod Ready before the CLB found it healthy"}},
+		"Failed":       {"a request failed", func(r *IngressReport) { r.Requests.Failed = 1 }, []string{requests}},
+		"NoneSent":     {"no request is no proof", func(r *IngressReport) { r.Requests = IngressRequests{} }, []string{requests}},
+		"NotMoved":     {"a request over HTTP was answered", func(r *IngressReport) { r.Redirects.Moved = 1 }, []string{redirects}},
+		"NotFollowed":  {"a redirect led nowhere", func(r *IngressReport) { r.Redirects.Followed = 1 }, []string{redirects}},
+		"NoRedirect":   {"none was asked for", func(r *IngressReport) { r.Redirects = Redirects{} }, []string{redirects}},
+		"OldPodLeft":   {"a pod outlived the rolling update", func(r *IngressReport) { r.RollingUpdate.NewPods = []string{"a"} }, []string{replaced}},
+		"Fewer":        {"a pod wasn't replaced", func(r *IngressReport) { r.RollingUpdate.NewPods = nil }, []string{replaced}},
+		"FailedInRoll": {"a request failed during it", func(r *IngressReport) { r.RollingUpdate.Failed = 1 }, []string{lost}},
+		"NoneKept":     {"no connection was kept", func(r *IngressReport) { r.RollingUpdate.Kept = 0 }, []string{lost}},
+		"AllKept":      {"no connection was new", func(r *IngressReport) { r.RollingUpdate.Kept = 8 }, []string{lost}},
+		"Targets":      {"targets and pods differed", func(r *IngressReport) { r.TargetsEqualPods = false }, []string{"the CLB's targets were exactly the pods"}},
+		"RuleLeft":     {"a rule stayed", func(r *IngressReport) { r.LeftBehind.Rules = 1 }, []string{left}},
+		"TargetLeft":   {"a target stayed", func(r *IngressReport) { r.LeftBehind.Targets = 1 }, []string{left}},
+		"NotLooked":    {"nobody looked what was left", func(r *IngressReport) { r.LeftBehind = nil }, []string{left}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := goodIngress()
+			tc.change(r)
+			if diff := cmp.Diff(tc.want, wrongs(r)); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// keys are the names of what a value has as a JSON object.
+func keys(t *testing.T, v any) []string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return sortedKeys(m)
+}
+
+func TestReportsHaveTheirFields(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		value  any
+		want   []string
+	}{
+		"Service": {"others read demo.json", goodService(), []string{
+			"clb_calls", "client_ip_preserved", "kill", "latencies", "left_behind", "pods", "requests", "targets_equal_pods"}},
+		"Ingress": {"others read demo-ingress.json", goodIngress(), []string{
+			"clb_calls", "latencies", "left_behind", "pods", "redirects", "requests", "rolling_update", "targets_equal_pods"}},
+		"IngressPod": {"a pod's way is in it, not below it", goodIngress().Pods[0], []string{
+			"alive_ms", "app", "bound_ms", "containers_ready_ms", "created", "drained_ms", "gated", "ip", "name", "ready_ms"}},
+		"IngressLeftBehind": {"what a Service leaves is in it, not below it", goodIngress().LeftBehind, []string{
+			"finalizers", "listeners", "load_balancers", "rules", "targets"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, keys(t, tc.value)); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestTallyCounts(t *testing.T) {
+	var c tally
+	c.add("a.test", "a-1", false, nil)
+	first := c.now()
+	c.add("a.test", "a-1", true, nil)
+	c.add("a.test", "", true, errors.New("refused"))
+	c.add("b.test", "b-1", false, nil)
+	want := IngressRequests{Total: 4, Failed: 1, Kept: 2, ByHost: map[string]*HostRequests{
+		"a.test": {Total: 3, Failed: 1, PerPod: map[string]int{"a-1": 2}},
+		"b.test": {Total: 1, PerPod: map[string]int{"b-1": 1}},
+	}}
+	if diff := cmp.Diff(want, c.now()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	before := IngressRequests{Total: 1, ByHost: map[string]*HostRequests{"a.test": {Total: 1, PerPod: map[string]int{"a-1": 1}}}}
+	if diff := cmp.Diff(before, first); diff != "" {
+		t.Errorf("a count was written to after it was taken: -want +got:\n%s", diff)
+	}
+}
