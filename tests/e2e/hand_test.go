@@ -20,6 +20,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -118,22 +119,22 @@ func startForwarder(t *testing.T, transport string) {
 	}
 }
 
-// disown leaves nothing of the namespace's Services to the forwarder: what they hold
-// is on a CLB that it doesn't know.
+// disown leaves nothing of the namespace's Services and Ingresses to the forwarder:
+// what they hold is on a CLB that it doesn't know.
 func (s *space) disown() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	services := s.client.CoreV1().Services(s.name)
-	list, err := services.List(ctx, metav1.ListOptions{})
+	fronts, err := s.fronts(ctx)
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
-	for _, o := range list.Items {
-		if _, err := services.Patch(ctx, o.Name, "application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
+	for _, f := range fronts {
+		objects := s.dynamic.Resource(frontResources[f.ref.Kind]).Namespace(s.name)
+		if _, err := objects.Patch(ctx, f.ref.Name, "application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
 			s.t.Error(err)
 		}
-		if err := services.Delete(ctx, o.Name, metav1.DeleteOptions{}); err != nil {
+		if err := objects.Delete(ctx, f.ref.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			s.t.Error(err)
 		}
 	}
@@ -437,7 +438,7 @@ func TestMissingConfigurationIsNamed(t *testing.T) {
 	}
 	// Without the secret no function URL request can be told from anybody else's.
 	s := byHand(t, deployment{env: map[string]string{"EVENT_SECRET": ""}})
-	_, err := s.sender().send(t.Context(), event.Frontend, event.Sync{Services: []event.Ref{{Namespace: s.name, Name: "web"}}})
+	_, err := s.sender().send(t.Context(), event.Frontend, event.Sync{Objects: []event.Ref{{Namespace: s.name, Name: "web"}}})
 	if err == nil || !strings.Contains(err.Error(), "EVENT_SECRET") || !strings.Contains(err.Error(), "401") {
 		t.Errorf("want 401 naming EVENT_SECRET, got %v", err)
 	}

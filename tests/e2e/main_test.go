@@ -86,7 +86,7 @@ func run(m *testing.M) int {
 
 // leftBehind waits until what the functions made is gone, as every test's namespace is
 // being deleted, and lists what isn't: load balancers of theirs, and on other people's
-// their listeners.
+// their listeners and rules, and what is bound at rules.
 func (e *env) leftBehind(limit time.Duration) []string {
 	var left []string
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); <-time.After(200 * time.Millisecond) {
@@ -96,8 +96,14 @@ func (e *env) leftBehind(limit time.Duration) []string {
 				left = append(left, lb.ID)
 			}
 			for _, l := range lb.Listeners {
-				if _, ours := desired.OwnerOf(l.Name); ours {
+				_, ours := desired.OwnerOf(l.Name)
+				if ours {
 					left = append(left, lb.ID+" "+l.Name)
+				}
+				for _, r := range l.Rules {
+					if ours || len(r.Targets) > 0 {
+						left = append(left, fmt.Sprintf("%s %s %s %s", lb.ID, l.Name, ruleKey(lb, l, r), describe(r.Targets)))
+					}
 				}
 			}
 		}

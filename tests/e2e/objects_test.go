@@ -302,11 +302,12 @@ func (s *space) awaitIP(name string) *corev1.Pod {
 	return pod
 }
 
-// awaitTargets waits until a listener's targets are "ip:port=weight", in any order.
+// awaitTargets waits until the targets of a listener or rule are "ip:port=weight", in
+// any order.
 func (s *space) awaitTargets(id, listener string, want ...string) {
 	s.t.Helper()
 	slices.Sort(want)
-	s.await(fmt.Sprintf("listener %s of %s has targets %v", listener, id, want), func() (bool, string) {
+	s.await(fmt.Sprintf("%s of %s has targets %v", listener, id, want), func() (bool, string) {
 		targets := s.targets(id)[listener]
 		var got []string
 		for _, t := range targets {
@@ -323,8 +324,9 @@ func (s *space) awaitListeners(id string, want ...string) {
 	slices.Sort(want)
 	s.await(fmt.Sprintf("%s has listeners %v", id, want), func() (bool, string) {
 		var got []string
-		for l := range s.targets(id) {
-			got = append(got, l)
+		lb, _ := s.balancer(id)
+		for _, l := range lb.Listeners {
+			got = append(got, fmt.Sprintf("%s/%d", l.Protocol, l.Port))
 		}
 		slices.Sort(got)
 		return slices.Equal(got, want), strings.Join(got, " ")

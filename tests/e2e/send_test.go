@@ -108,18 +108,17 @@ func (d sender) must(t *testing.T, f event.Function, data event.Sync) event.Repl
 // syncs are events for everything in the namespace, a CLB at a time.
 func (s *space) syncs() map[string]event.Sync {
 	s.t.Helper()
-	list, err := s.client.CoreV1().Services(s.name).List(s.t.Context(), metav1.ListOptions{})
+	fronts, err := s.fronts(s.t.Context())
 	s.must(err)
 	out := map[string]event.Sync{}
-	for i := range list.Items {
-		id := balancerOf(&list.Items[i])
-		data := out[id]
+	for _, f := range fronts {
+		data := out[f.balancer]
 		data.All = true
-		data.Services = append(data.Services, event.Ref{Namespace: s.name, Name: list.Items[i].Name})
-		if id != "" {
-			data.LoadBalancers = []string{id}
+		data.Objects = append(data.Objects, event.Ref(f.ref))
+		if f.balancer != "" {
+			data.LoadBalancers = []string{f.balancer}
 		}
-		out[id] = data
+		out[f.balancer] = data
 	}
 	return out
 }
@@ -152,25 +151,25 @@ func (s *space) pass(f event.Function, data event.Sync) {
 			continue // the forwarder's own pass has the Lease
 		}
 		if r.Failure != nil || len(r.Writes) > 0 || r.Continue {
-			s.t.Errorf("a second pass of %s over %v: want nothing to do, got %+v", f, data.Services, r)
+			s.t.Errorf("a second pass of %s over %v: want nothing to do, got %+v", f, data.Objects, r)
 		}
 		for action := range r.Calls {
 			if !strings.HasPrefix(action, "Describe") {
-				s.t.Errorf("a second pass of %s over %v called %s", f, data.Services, action)
+				s.t.Errorf("a second pass of %s over %v called %s", f, data.Objects, action)
 			}
 		}
 		return
 	}
 }
 
-// versions are the resourceVersions of the namespace's Services and pods.
+// versions are the resourceVersions of the namespace's Services, Ingresses and pods.
 func (s *space) versions() map[string]string {
 	s.t.Helper()
 	out := map[string]string{}
-	services, err := s.client.CoreV1().Services(s.name).List(s.t.Context(), metav1.ListOptions{})
+	fronts, err := s.fronts(s.t.Context())
 	s.must(err)
-	for _, o := range services.Items {
-		out["Service "+o.Name] = o.ResourceVersion
+	for _, f := range fronts {
+		out[string(f.ref.Kind)+" "+f.ref.Name] = f.version
 	}
 	pods, err := s.client.CoreV1().Pods(s.name).List(s.t.Context(), metav1.ListOptions{})
 	s.must(err)

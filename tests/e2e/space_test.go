@@ -10,9 +10,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // patience is how long a condition is awaited unless a test says otherwise: far
@@ -63,13 +65,13 @@ func (s *space) words() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	words := []string{s.name}
-	list, err := s.client.CoreV1().Services(s.name).List(ctx, metav1.ListOptions{})
+	fronts, err := s.fronts(ctx)
 	if err != nil {
 		return words
 	}
-	for i := range list.Items {
-		if id := balancerOf(&list.Items[i]); id != "" {
-			words = append(words, id)
+	for _, f := range fronts {
+		if f.balancer != "" {
+			words = append(words, f.balancer)
 		}
 	}
 	return words
@@ -122,6 +124,38 @@ func (s *space) remains(d time.Duration, why string, cond func() (ok bool, state
 	}
 }
 
+// front is a Service or Ingress as far as both are the same to a test.
+type front struct {
+	ref model.Ref
+	// balancer is the CLB that it says it uses, "" for none.
+	balancer, version string
+}
+
+// frontResources are how the API server calls the kinds of fronts.
+var frontResources = map[model.Kind]schema.GroupVersionResource{
+	model.KindService: {Version: "v1", Resource: "services"},
+	model.KindIngress: {Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"},
+}
+
+// fronts are those of the namespace.
+func (s *space) fronts(ctx context.Context) ([]front, error) {
+	var out []front
+	for _, kind := range []model.Kind{model.KindService, model.KindIngress} {
+		list, err := s.dynamic.Resource(frontResources[kind]).Namespace(s.name).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			out = append(out, front{
+				ref:      model.Ref{Kind: kind, Namespace: s.name, Name: o.GetName()},
+				balancer: o.GetAnnotations()[desired.KeysOf(kind).LoadBalancerID], version: o.GetResourceVersion(),
+			})
+		}
+	}
+	return out, nil
+}
+
 // balancerOf is the CLB that a Service says it uses.
 func balancerOf(svc *corev1.Service) string { return svc.Annotations[desired.LoadBalancerID] }
 
@@ -135,14 +169,30 @@ func (e *env) balancer(id string) (clb.LoadBalancer, bool) {
 	return clb.LoadBalancer{}, false
 }
 
-// targets are those of a CLB, by "protocol/port" of their listener.
+// targets are those of a CLB, by "protocol/port" of their listener, at layer 7 by
+// "protocol/port domain/path" of their rule, without a domain where it is the CLB's own
+// address.
 func (e *env) targets(id string) map[string][]clb.Target {
 	out := map[string][]clb.Target{}
 	lb, _ := e.balancer(id)
 	for _, l := range lb.Listeners {
-		out[fmt.Sprintf("%s/%d", l.Protocol, l.Port)] = l.Targets
+		if !model.Protocol(l.Protocol).Layer7() {
+			out[fmt.Sprintf("%s/%d", l.Protocol, l.Port)] = l.Targets
+		}
+		for _, r := range l.Rules {
+			out[ruleKey(lb, l, r)] = r.Targets
+		}
 	}
 	return out
+}
+
+// ruleKey is how tests name a rule, as Ingresses' annotations do.
+func ruleKey(lb clb.LoadBalancer, l clb.Listener, r clb.Rule) string {
+	domain := r.Domain
+	if domain == lb.VIP.String() {
+		domain = ""
+	}
+	return desired.RuleKey(model.Protocol(l.Protocol), l.Port, domain, r.URL)
 }
 
 // describe writes targets for people.
