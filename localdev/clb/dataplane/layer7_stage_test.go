@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,8 @@ type stage struct {
 	l     Listener
 }
 
-// vips gives each test an address of its own.
+// vips gives each test an address of its own, and its process gives it a network, as the
+// package may be tested twice at a time.
 var vips atomic.Int32
 
 func newStage(t *testing.T, opts Options) *stage {
@@ -30,7 +32,7 @@ func newStage(t *testing.T, opts Options) *stage {
 	n := vips.Add(1)
 	s := &stage{t: t, plane: New(opts), l: Listener{
 		ID: "lbl-1", Network: "tcp", HTTP: &HTTP{},
-		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 78, byte(n >> 8), byte(n)}), 8080),
+		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, byte(100 + os.Getpid()%100), byte(n >> 8), byte(n)}), 8080),
 	}}
 	t.Cleanup(s.plane.Close)
 	return s
@@ -114,6 +116,8 @@ func (s *stage) do(c *http.Client, host, path string, change ...func(*http.Reque
 type pod struct {
 	addr   netip.AddrPort
 	server *http.Server
+	// open counts the connections to it, without the upgraded ones.
+	open atomic.Int32
 }
 
 func (s *stage) pod(handler http.Handler) *pod {
@@ -138,6 +142,14 @@ func (s *stage) podOver(handler http.Handler, config *tls.Config) *pod {
 		// Checks that end with their listener are no news.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}}
+	p.server.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			p.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			p.open.Add(-1)
+		}
+	}
 	p.server.Protocols.SetHTTP1(true)
 	p.server.Protocols.SetHTTP2(true)
 	p.server.Protocols.SetUnencryptedHTTP2(true)

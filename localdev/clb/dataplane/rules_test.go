@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -147,6 +148,61 @@ func TestPassiveCheck(t *testing.T) {
 	}
 }
 
+// TestFailuresInARow is the passive check's arithmetic.
+func TestFailuresInARow(t *testing.T) {
+	cases := map[string]struct {
+		reason, events string
+		want           string
+	}{
+		"Three":  {"three in a row block", "---", "..x"},
+		"Broken": {"one that is served begins the count anew", "--+--", "....."},
+		"Anew":   {"as does the end of a block", "---t--", "..x..."},
+		"Longer": {"failures while it is blocked, all being dead, don't make it longer", "---m---n", "..xxxxx."},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(New(Options{PassiveBlock: 10 * time.Second}), "tcp", netip.Addr{})
+			one, now := &target{}, time.Time{}
+			var got strings.Builder
+			for _, event := range tc.events {
+				switch event {
+				case '-':
+					p.failed(one, now)
+				case '+':
+					p.served(one)
+				case 't':
+					now = now.Add(10 * time.Second)
+				case 'm':
+					now = now.Add(time.Second)
+				case 'n':
+					now = now.Add(9 * time.Second)
+				}
+				got.WriteByte(map[bool]byte{true: 'x', false: '.'}[one.blocked(now)])
+			}
+			if diff := cmp.Diff(tc.want, got.String()); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestAnswersEndTheCount has a target that fails often, but never three times in a row.
+func TestAnswersEndTheCount(t *testing.T) {
+	s := newStage(t, Options{PassiveBlock: time.Hour})
+	p := s.pod(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/bad" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	s.rules(Rule{ID: "1", Path: "/", Targets: bound(p)})
+	for i, path := range []string{"/bad", "/bad", "/", "/bad", "/bad", "/bad"} {
+		s.get("", path)
+		if got, want := s.target("1", p).blocked(time.Now()), i == 5; got != want {
+			t.Errorf("after %d requests blocked is %t", i+1, got)
+		}
+	}
+}
+
 // TestRefusedGoesElsewhere has a target that nobody listens on: no request is lost to
 // it, with body or without, and after three it isn't tried any more.
 func TestRefusedGoesElsewhere(t *testing.T) {
@@ -277,7 +333,7 @@ func TestRulesKeepHealth(t *testing.T) {
 // TestCloseEndsEverything closes the plane with all kinds of things under way.
 func TestCloseEndsEverything(t *testing.T) {
 	before := runtime.NumGoroutine()
-	s := newStage(t, Options{KeepUnbound: true})
+	s := newStage(t, Options{KeepUnbound: true, TargetTimeout: time.Hour})
 	s.l.HTTP.KeepAlive = true
 	stuck := make(chan struct{}, 2)
 	p := s.pod(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -320,7 +376,12 @@ func TestCloseEndsEverything(t *testing.T) {
 	// What is under way at a rule that went before must end too.
 	rule.ID = "2"
 	s.rules(rule)
-	s.plane.Close()
+	var closed atomic.Bool
+	go func() {
+		s.plane.Close()
+		closed.Store(true)
+	}()
+	await(t, "the plane to close", closed.Load)
 	if err := <-cut; err == nil {
 		t.Error("the request under way was answered")
 	}
@@ -332,6 +393,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err := s.plane.Set(s.l); err == nil {
 		t.Error("a closed plane took a listener")
 	}
+	await(t, "connections to the pod to end", func() bool { return p.open.Load() == 0 })
 	c.CloseIdleConnections()
 	p.server.Close()
 	await(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before })

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -214,7 +215,10 @@ func TestMutualTLS(t *testing.T) {
 		if err != nil {
 			return 0, err
 		}
-		return response.StatusCode, response.Body.Close()
+		defer response.Body.Close()
+		// Read to the end, the connection is used again.
+		_, err = io.Copy(io.Discard, response.Body)
+		return response.StatusCode, err
 	}
 	if status, err := get(s.tlsClient(a, a.named("me")), "shut.test", ""); status != http.StatusOK {
 		t.Errorf("a signed certificate: status %d, %v", status, err)
@@ -230,6 +234,16 @@ func TestMutualTLS(t *testing.T) {
 	}
 	if status, err := get(s.tlsClient(a, nil), "open.test", "shut.test"); status != http.StatusMisdirectedRequest {
 		t.Errorf("a request that evades the check by another name: status %d, %v", status, err)
+	}
+
+	early := s.tlsClient(a, nil)
+	if status, err := get(early, "open.test", ""); status != http.StatusOK {
+		t.Fatalf("status %d, %v", status, err)
+	}
+	s.l.HTTP.ClientCAs = a.pool()
+	s.set(Domain{Name: "open.test", Rules: rules("1")})
+	if status, err := get(early, "open.test", ""); status != http.StatusMisdirectedRequest {
+		t.Errorf("a connection from before the check: status %d, %v", status, err)
 	}
 }
 
