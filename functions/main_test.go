@@ -20,7 +20,7 @@ func TestConsoleTestEventsDecode(t *testing.T) {
 		event.Frontend: frontend.TestEvent, event.Backends: backends.TestEvent, event.Readiness: readiness.TestEvent,
 	} {
 		t.Run(string(function), func(t *testing.T) {
-			d, err := event.Decode(raw, "", time.Now())
+			d, err := event.Decode(raw, event.Receiver{}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}

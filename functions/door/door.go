@@ -36,7 +36,7 @@ func (d *Door) Rejected() int64 { return d.rejected.Load() }
 // error that says what is wrong with which field: an HTTP 4xx for a function URL, a
 // function error for everybody else.
 func (d *Door) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
-	delivery, err := event.Decode(payload, d.Secret, d.Now())
+	delivery, err := event.Decode(payload, event.Receiver{Function: d.Function, Cluster: d.Cluster, Secret: d.Secret}, d.Now())
 	for i, r := range delivery.Requests {
 		if err == nil {
 			if err = d.check(r); err != nil && delivery.Batch {

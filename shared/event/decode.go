@@ -15,19 +15,25 @@ import (
 )
 
 // accepted is what an unknown payload is told.
-const accepted = "accepted are: a CloudEvent 1.0 (JSON object), a batch of them (JSON array), and a function URL request around either"
+const accepted = "accepted are: a CloudEvent 1.0 (JSON object), a batch of them (JSON array), a function URL request around either, a CKafka trigger's records of them, a Timer event, and an EventBridge event or list"
 
 // Envelope is the shape a payload came in; it decides the shape of the answer.
 type Envelope int
 
 // The shapes.
 const (
-	// Bare is the event itself, by InvokeFunction. The platform (CAM) has
-	// already checked who sent it.
+	// Bare is the event itself, by InvokeFunction or as the console's test event. The
+	// platform (CAM) has already checked who sent it.
 	Bare Envelope = iota
 	// FunctionURL is an HTTP request wrapped by SCF (583/96099). Anybody may
 	// have sent it: it must be signed.
 	FunctionURL
+	// CKafka are records of a topic that the account's own trigger reads.
+	CKafka
+	// Timer is the platform's clock.
+	Timer
+	// EventBridge is an event of the account's own event bus.
+	EventBridge
 )
 
 // Delivery is a decoded payload: its requests, in order, and how to answer them.
@@ -35,6 +41,15 @@ type Delivery struct {
 	Envelope Envelope
 	Batch    bool
 	Requests []Request
+}
+
+// Receiver is whom a payload was handed to. What the platform sends by itself names
+// neither function nor cluster.
+type Receiver struct {
+	Function Function
+	Cluster  string
+	// Secret is the shared key that function URL requests must be signed with.
+	Secret string
 }
 
 // urlRequest is what an event function gets for a function URL request: header
@@ -46,32 +61,50 @@ type urlRequest struct {
 	Body       *string           `json:"body"`
 }
 
-// Decode reads a payload. Secret is the shared key that function URL requests
-// must be signed with; now is used for their age. Errors are Invalid and name the
-// field at fault.
-func Decode(payload []byte, secret string, now time.Time) (Delivery, error) {
+// shape is what tells one envelope from another.
+type shape struct {
+	urlRequest
+	SpecVersion string            `json:"specversion"`
+	Type        string            `json:"Type"`
+	Lower       string            `json:"type"`
+	Records     []json.RawMessage `json:"Records"`
+	EventList   []json.RawMessage `json:"EventList"`
+}
+
+// Decode reads a payload handed to a receiver; now is used for the age of signatures.
+// Errors are Invalid and name the field at fault.
+func Decode(payload []byte, to Receiver, now time.Time) (d Delivery, err error) {
 	trimmed := bytes.TrimSpace(payload)
 	if len(trimmed) == 0 {
-		return Delivery{}, fault.Invalidf("payload", "is empty; %s", accepted)
+		return d, fault.Invalidf("payload", "is empty; %s", accepted)
 	}
-	var d Delivery
-	var events []event.Event
-	var err error
+	var s shape
 	if trimmed[0] == '{' {
-		var probe urlRequest
-		if json.Unmarshal(trimmed, &probe) == nil && probe.HTTPMethod != "" && probe.Headers != nil {
-			d.Envelope = FunctionURL
-			events, d.Batch, err = decodeURL(probe, secret, now)
-			if err != nil {
-				return d, err
-			}
-		}
+		// What doesn't fit is told by whoever it is for.
+		_ = json.Unmarshal(trimmed, &s)
 	}
-	if d.Envelope == Bare {
+	var events []event.Event
+	switch {
+	case s.HTTPMethod != "" && s.Headers != nil:
+		d.Envelope = FunctionURL
+		events, d.Batch, err = decodeURL(s.urlRequest, to.Secret, now)
+	case s.Type == "Timer":
+		d.Envelope = Timer
+		d.Requests, err = decodeTimer(trimmed, to)
+		return d, err
+	case s.Records != nil:
+		d.Envelope, d.Batch = CKafka, true
+		events, err = decodeRecords(s.Records)
+	case s.EventList != nil || s.SpecVersion != event.CloudEventsVersionV1 && s.SpecVersion != "" && s.Lower != "":
+		d.Envelope, d.Batch = EventBridge, s.EventList != nil
+		d.Requests, err = decodeBridge(trimmed, s.EventList, to)
+		return d, err
+	default:
 		d.Batch = trimmed[0] == '['
-		if events, err = parseEvents(trimmed); err != nil {
-			return d, err
-		}
+		events, err = parseEvents(trimmed)
+	}
+	if err != nil {
+		return d, err
 	}
 	for i, e := range events {
 		r, err := request(e)
@@ -209,7 +242,7 @@ func parseEvent(raw []byte) (event.Event, error) {
 func request(e event.Event) (Request, error) {
 	f, ok := functionOf(e.Type())
 	if !ok {
-		return Request{}, fault.Invalidf("type", "is %q, must be one of %s, %s, %s", e.Type(), Type(Frontend), Type(Backends), Type(Readiness))
+		return Request{}, fault.Invalidf("type", "is %q, must be one of %s", e.Type(), strings.Join(types(), ", "))
 	}
 	r := Request{ID: e.ID(), Function: f, Source: e.Source()}
 	r.Partition, _ = e.Extensions()["partitionkey"].(string)
@@ -235,21 +268,24 @@ func (r Request) validate() error {
 	if s.Attempt == "" {
 		return fault.Invalidf("data.attempt", "is missing")
 	}
-	if n := len(s.LoadBalancers); r.Function != Readiness && n > 1 {
+	if n := len(s.LoadBalancers); r.Function != Readiness && r.Function != Resync && n > 1 {
 		return fault.Invalidf("data.loadBalancers", "names %d, %s takes one", n, r.Function)
 	} else if n > MaxReadinessCLBs {
 		return fault.Invalidf("data.loadBalancers", "names %d, at most %d", n, MaxReadinessCLBs)
 	}
-	if r.Function == Backends && len(s.LoadBalancers) == 0 {
+	if r.Function == Backends && len(s.LoadBalancers) == 0 && !s.Everything() {
 		return fault.Invalidf("data.loadBalancers", "is missing")
 	}
 	for i, ref := range s.Objects {
 		if ref.Namespace == "" || ref.Name == "" {
 			return fault.Invalidf(fmt.Sprintf("data.objects[%d]", i), "needs namespace and name")
 		}
-		if k := ref.Object().Kind; k != model.KindService && k != model.KindIngress {
+		if k := ref.Object().Kind; k != model.KindService && k != model.KindIngress && (r.Function != Explain || k != model.KindPod) {
 			return fault.Invalidf(fmt.Sprintf("data.objects[%d].kind", i), "is %q, must be %s or %s", k, model.KindService, model.KindIngress)
 		}
+	}
+	if r.Function == Explain && len(s.Objects) != 1 {
+		return fault.Invalidf("data.objects", "names %d, must name the one object that is asked about: kind (Service, Ingress or Pod), namespace and name", len(s.Objects))
 	}
 	for i, p := range s.Pods {
 		if p.Namespace == "" || p.Name == "" || p.UID == "" {

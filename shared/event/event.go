@@ -27,10 +27,18 @@ const (
 	Frontend  Function = "frontend"
 	Backends  Function = "backends"
 	Readiness Function = "readiness"
+	// Resync puts right whatever was missed, and Explain answers why a pod is not
+	// ready. Nobody has to send them anything for the others to work.
+	Resync  Function = "resync"
+	Explain Function = "explain"
 )
 
-// Functions are all of them, in the order in which they act on a new Service.
+// Functions are those that the forwarder feeds, in the order in which they act on a new
+// object.
 var Functions = []Function{Frontend, Backends, Readiness}
+
+// every is all of them.
+var every = []Function{Frontend, Backends, Readiness, Resync, Explain}
 
 const (
 	typePrefix = "io.clb-direct."
@@ -102,8 +110,11 @@ type Sync struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Pods are the pods that changed. With All they are not a limit.
 	Pods []Pod `json:"pods,omitempty"`
-	// All asks for a pass over everything the objects select.
+	// All asks for a pass over everything the objects select; where nothing is named,
+	// over everything of ours.
 	All bool `json:"all,omitempty"`
+	// DryRun has resync say what it would do, and do nothing.
+	DryRun bool `json:"dryRun,omitempty"`
 	// ResourceVersion is the newest version the sender has seen: a list must be
 	// at least that new.
 	ResourceVersion string `json:"resourceVersion,omitempty"`
@@ -115,6 +126,11 @@ type Sync struct {
 	// Ended are earlier attempts which the platform says are over (timeout, out
 	// of memory, exit): their Lease may be taken at once.
 	Ended []string `json:"ended,omitempty"`
+}
+
+// Everything tells that s is about all that is ours, not about anything named.
+func (s Sync) Everything() bool {
+	return s.All && len(s.LoadBalancers)+len(s.Objects)+len(s.Namespaces)+len(s.Pods) == 0
 }
 
 // Request is one decoded event for a function.
@@ -253,7 +269,7 @@ func functionOf(t string) (Function, bool) {
 	if !ok {
 		return "", false
 	}
-	for _, f := range Functions {
+	for _, f := range every {
 		if string(f) == rest {
 			return f, true
 		}

@@ -22,6 +22,8 @@ type Kind string
 const (
 	KindService Kind = "Service"
 	KindIngress Kind = "Ingress"
+	// KindPod is one that only questions are about.
+	KindPod Kind = "Pod"
 )
 
 // Ref names a namespaced object. Kind is empty where it goes without saying.
