@@ -37,6 +37,9 @@ e2e: ## the end-to-end suite, on a real control plane
 bench: ## planner and passes at 100, 1,000 and 10,000 pods (report: out/bench.json)
 	$(GO) run ./tests/bench -o out/bench.json
 
+bench-rules: ## an Ingress of 200 rules over 50 pods, from nothing to all healthy (report: out/bench-rules.json)
+	$(GO) run ./tests/bench/rules -o out/bench-rules.json
+
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -h -o '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
@@ -73,4 +76,4 @@ cc:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down test race e2e bench fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down test race e2e bench bench-rules fuzz package deploy verify clean cc FORCE

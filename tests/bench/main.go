@@ -12,19 +12,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
 // options of a run.
@@ -66,18 +65,18 @@ func main() {
 
 // run measures everything, reports it, and fails if a demand is not met.
 func run(ctx context.Context, o options) error {
-	p := &progress{began: time.Now()}
+	p := &setting.Progress{Began: time.Now()}
 	r := newReport()
-	p.say("planner")
+	p.Say("planner")
 	if err := measurePlanner(r); err != nil {
 		return err
 	}
 	if err := measurePasses(ctx, o, p, r); err != nil {
 		return err
 	}
-	r.Seconds = time.Since(p.began).Seconds()
+	r.Seconds = time.Since(p.Began).Seconds()
 	r.conclude()
-	if err := write(o.out, r); err != nil {
+	if err := setting.Save(o.out, r); err != nil {
 		return err
 	}
 	r.table(os.Stdout)
@@ -95,7 +94,7 @@ const lag = 4 * time.Minute
 
 // measurePasses starts everything and measures the passes, in this process' worker
 // and packaged.
-func measurePasses(ctx context.Context, o options, p *progress, r *report) (err error) {
+func measurePasses(ctx context.Context, o options, p *setting.Progress, r *report) (err error) {
 	log := io.Discard
 	if o.log != "" {
 		f, err := os.Create(o.log)
@@ -128,27 +127,3 @@ func measurePasses(ctx context.Context, o options, p *progress, r *report) (err 
 	}
 	return nil
 }
-
-func write(path string, r *report) error {
-	raw, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encoding the figures: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("making the folder: %w", err)
-	}
-	if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the figures: %w", err)
-	}
-	return nil
-}
-
-// progress tells a person what goes on, on stderr, with the time so far.
-type progress struct{ began time.Time }
-
-func (p *progress) say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%5.0f s  %s\n", time.Since(p.began).Seconds(), fmt.Sprintf(format, args...))
-}
-
-// Write passes on what the stack says.
-func (p *progress) Write(b []byte) (int, error) { return os.Stderr.Write(b) }

@@ -150,7 +150,7 @@ func (p *packaged) killed() string {
 
 func (b *bench) packagedBackends(ctx context.Context) error {
 	return b.each(func(s *scene) error {
-		b.say("backends, packaged: %d pods in %d MB", s.size, memory(s.size))
+		b.Say("backends, packaged: %d pods in %d MB", s.size, memory(s.size))
 		if err := s.unbindAll(ctx); err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func (b *bench) packagedBackends(ctx context.Context) error {
 
 func (b *bench) packagedReadiness(ctx context.Context) error {
 	err := b.each(func(s *scene) error {
-		b.say("readiness, packaged: %d pods in %d MB", s.size, memory(s.size))
+		b.Say("readiness, packaged: %d pods in %d MB", s.size, memory(s.size))
 		if err := s.closeGates(ctx); err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (b *bench) packagedReadiness(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.say("cold starts")
+	b.Say("cold starts")
 	for range coldStarts {
 		if err := b.coldStart(ctx); err != nil {
 			return err

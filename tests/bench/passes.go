@@ -4,54 +4,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/stack"
-	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/event"
 	"github.com/clb-direct/clb-direct/shared/model"
+	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
 // bench is a run of the passes.
 type bench struct {
-	*progress
+	*setting.Progress
+	*setting.Account
 	stack  *stack.Stack
 	opts   options
 	report *report
-	client kubernetes.Interface
-	api    *clb.Client
 	worker *worker
 	// answers is what the CLB's health checks find at every pod's address.
-	answers  net.Listener
+	answers  *setting.Answers
 	scenes   []*scene
 	attempts int
 }
 
-func newBench(ctx context.Context, s *stack.Stack, o options, p *progress, r *report) (*bench, error) {
-	b := &bench{progress: p, stack: s, opts: o, report: r}
-	cfg := s.Cluster.RESTConfig()
-	cfg.ContentType = "application/vnd.kubernetes.protobuf"
+func newBench(ctx context.Context, s *stack.Stack, o options, p *setting.Progress, r *report) (*bench, error) {
+	b := &bench{Progress: p, stack: s, opts: o, report: r}
 	var err error
-	if b.client, err = kubernetes.NewForConfig(cfg); err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
-	}
-	b.api, err = clb.New(clb.Options{Region: stack.Region, Endpoint: s.Env["CLB_ENDPOINT"], Credentials: func() (string, string, string) {
-		return s.Account.SecretID, s.Account.SecretKey, ""
-	}})
-	if err != nil {
+	if b.Account, err = setting.NewAccount(s); err != nil {
 		return nil, err
 	}
-	if b.answers, err = answerEverywhere(ctx); err != nil {
+	if b.answers, err = setting.AnswerEverywhere(ctx, ""); err != nil {
 		return nil, err
 	}
 	if b.worker, err = startWorker(ctx, s); err != nil {
@@ -61,48 +47,6 @@ func newBench(ctx context.Context, s *stack.Stack, o options, p *progress, r *re
 }
 
 func (b *bench) close() error { return errors.Join(b.worker.close(), b.answers.Close()) }
-
-// answerEverywhere answers on podPort of every loopback address, which is what all
-// pods have. Bound to the loopback device, it is to be had from this machine only.
-func answerEverywhere(ctx context.Context) (net.Listener, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if cerr := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "lo") }); cerr != nil {
-			return cerr
-		}
-		return err
-	}}
-	l, err := lc.Listen(ctx, "tcp4", fmt.Sprintf(":%d", podPort))
-	if err != nil {
-		return nil, fmt.Errorf("answering for the pods: %w", err)
-	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			_ = conn.Close() // a health check asks for no more than to connect
-		}
-	}()
-	return l, nil
-}
-
-// unbounded are more CLB calls a second than anybody makes: what is measured is the
-// pass, not the budget.
-var unbounded = map[string]float64{"*": 1e6}
-
-func (b *bench) session() *clb.Session { return b.api.Session(unbounded, nil) }
-
-func (b *bench) awaitServiceAccount(ctx context.Context, namespace string) error {
-	return await(ctx, "the service account", func() (bool, error) {
-		_, err := b.client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		return err == nil, err
-	})
-}
 
 // kinds of passes, by the name of their figures.
 const (
@@ -120,8 +64,8 @@ var kinds = []string{bindAll, bindSteady, bindOne, openAll, openSteady, openOne}
 func (s *scene) all(f event.Function) order {
 	s.attempts++
 	return order{Function: f, Sync: event.Sync{
-		Cluster: stack.ClusterID, LoadBalancers: []string{s.lb}, Services: s.services, All: true,
-		Grant: unbounded, Attempt: fmt.Sprintf("bench-%d", s.attempts),
+		Cluster: stack.ClusterID, LoadBalancers: []string{s.lb}, Objects: s.services, All: true,
+		Grant: setting.Unbounded(), Attempt: fmt.Sprintf("bench-%d", s.attempts),
 	}}
 }
 
@@ -158,7 +102,7 @@ func (s *scene) measure(kind string, o order, what string, writes int) error {
 	}
 	s.report.add(kind, s.size, out)
 	if kind != bindOne && kind != openOne { // those would only scroll by
-		s.say("%s: %d pods in %.0f ms", kind, s.size, elapsed(time.Duration(out.Nanos)))
+		s.Say("%s: %d pods in %.0f ms", kind, s.size, elapsed(time.Duration(out.Nanos)))
 	}
 	return nil
 }
@@ -167,7 +111,7 @@ func (s *scene) measure(kind string, o order, what string, writes int) error {
 func (b *bench) saySoFar(kind string) {
 	for _, s := range b.scenes {
 		f := b.report.Passes[kind][strconv.Itoa(s.size)]
-		b.say("%s: %d pods in %.0f ms, the median of %d", kind, s.size, f.Millis, len(f.runs))
+		b.Say("%s: %d pods in %.0f ms, the median of %d", kind, s.size, f.Millis, len(f.runs))
 	}
 }
 
@@ -202,7 +146,7 @@ func (b *bench) measureBackends(ctx context.Context) error {
 		for range b.opts.onePods {
 			err := b.each(func(s *scene) error {
 				p := s.next()
-				if err := s.session().Unbind(ctx, s.lb, []model.Target{p.target()}); err != nil {
+				if err := s.Session().Unbind(ctx, s.lb, []model.Target{p.target()}); err != nil {
 					return err
 				}
 				return s.measure(bindOne, s.one(event.Backends, p), "Bind", 1)
@@ -218,13 +162,13 @@ func (b *bench) measureBackends(ctx context.Context) error {
 
 // awaitAlive has the emulator check fast until it has found every pod healthy.
 func (b *bench) awaitAlive(ctx context.Context) error {
-	b.say("waiting for the health checks")
+	b.Say("waiting for the health checks")
 	return b.each(func(s *scene) error {
 		if err := s.setCheck(ctx, fast); err != nil {
 			return err
 		}
-		err := await(ctx, "the health checks", func() (bool, error) {
-			verdicts, err := s.session().Health(ctx, []string{s.lb}, nil)
+		err := setting.Await(ctx, "the health checks", func() (bool, error) {
+			verdicts, err := s.Session().Health(ctx, []string{s.lb}, nil)
 			alive := 0
 			for _, v := range verdicts {
 				if v.Health == model.Alive {
@@ -293,7 +237,7 @@ func (b *bench) openAll(ctx context.Context) error {
 func (b *bench) checkGates(ctx context.Context) error {
 	return b.each(func(s *scene) error {
 		p := s.next()
-		got, err := s.client.CoreV1().Pods(s.namespace).Get(ctx, p.name, metav1.GetOptions{})
+		got, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, p.name, metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", p.name, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/model"
 	"github.com/clb-direct/clb-direct/shared/plan"
+	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
 // planners are the benchmarks of the planner, by the name of their figures. Each is
@@ -57,7 +58,7 @@ func benchTargets(n, bound int, only map[string]bool) func(*testing.B) {
 	}
 	started := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range n {
-		t := model.Target{Place: in.Places[i/perService], Address: model.Address{IP: address(0, i), Port: podPort}, Weight: model.DefaultWeight, Tag: podUID(i)}
+		t := model.Target{Place: in.Places[i/perService], Address: model.Address{IP: address(0, i), Port: setting.PodPort}, Weight: model.DefaultWeight, Tag: podUID(i)}
 		in.Wanted = append(in.Wanted, model.Wanted{Target: t, Bind: true, Started: started})
 		if i < bound {
 			in.Observed = append(in.Observed, t)
@@ -82,7 +83,7 @@ func benchTargets(n, bound int, only map[string]bool) func(*testing.B) {
 func benchListeners(n int, there bool) func(*testing.B) {
 	in := plan.Listeners{Owns: func(name string) bool { _, ours := desired.OwnerOf(name); return ours }}
 	for k := range (n + perService - 1) / perService {
-		w := model.WantedListener{Name: desired.ListenerName("cls-bench", podUID(k), model.TCP, servicePort+k), Protocol: model.TCP, Port: servicePort + k, OwnerUID: podUID(k)}
+		w := model.WantedListener{Name: desired.ListenerName("cls-bench", podUID(k), model.TCP, servicePort+k), Protocol: model.TCP, Port: servicePort + k, Owner: &model.Front{UID: podUID(k)}}
 		in.Wanted = append(in.Wanted, w)
 		if there {
 			in.Observed = append(in.Observed, model.Listener{ID: fmt.Sprintf("lbl-%08d", k), Name: w.Name, Protocol: w.Protocol, Port: w.Port})

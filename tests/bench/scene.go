@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +17,7 @@ import (
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/event"
 	"github.com/clb-direct/clb-direct/shared/model"
+	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
 // sizes are how many pods there are.
@@ -27,12 +27,8 @@ const (
 	// perService is TOTAL_TARGET_BIND_QUOTA of a sample account, so that 10,000 pods
 	// use up its 50 listeners of a CLB.
 	perService = 200
-	// perNode is how many pods there are on a Node. Nodes are only objects here: pods
-	// of one that isn't there would be collected as orphans, and with all of them on
-	// one Node the scheduler would go through all of them at each pod's change.
-	perNode = 100
-	// podPort is where the pods answer, servicePort the first port of a Service.
-	podPort, servicePort = 18080, 1000
+	// servicePort is the first port of a Service.
+	servicePort = 1000
 	// writers is how many requests at a time make and reset pods.
 	writers = 24
 )
@@ -58,7 +54,7 @@ type pod struct {
 }
 
 func (p pod) target() model.Target {
-	return model.Target{Place: model.Place{Listener: p.listener}, Address: model.Address{IP: p.ip, Port: podPort}, Weight: model.DefaultWeight, Tag: p.uid}
+	return model.Target{Place: model.Place{Listener: p.listener}, Address: model.Address{IP: p.ip, Port: setting.PodPort}, Weight: model.DefaultWeight, Tag: p.uid}
 }
 
 // address gives pod i of scene number n its own: 127.60.0.0, 127.61.0.0 and so on,
@@ -69,15 +65,12 @@ func address(n, i int) string {
 
 // populate makes all scenes.
 func (b *bench) populate(ctx context.Context) error {
-	for i := range (slices.Max(sizes) + perNode - 1) / perNode {
-		_, err := b.client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName(i * perNode)}}, metav1.CreateOptions{})
-		if err != nil {
-			return fmt.Errorf("creating a node: %w", err)
-		}
+	if err := b.CreateNodes(ctx, slices.Max(sizes)); err != nil {
+		return err
 	}
 	for n, size := range sizes {
 		s := &scene{bench: b, size: size, namespace: fmt.Sprintf("bench-%d", size)}
-		b.say("%d pods: creating", size)
+		b.Say("%d pods: creating", size)
 		if err := s.create(ctx, n); err != nil {
 			return fmt.Errorf("creating %d pods: %w", size, err)
 		}
@@ -87,13 +80,11 @@ func (b *bench) populate(ctx context.Context) error {
 }
 
 func (s *scene) create(ctx context.Context, n int) error {
-	if _, err := s.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("creating the namespace: %w", err)
-	}
-	if err := s.awaitServiceAccount(ctx, s.namespace); err != nil {
+	err := s.CreateNamespace(ctx, s.namespace)
+	if err != nil {
 		return err
 	}
-	if err := s.createLoadBalancer(ctx); err != nil {
+	if s.lb, err = s.CreateLoadBalancer(ctx, s.namespace); err != nil {
 		return err
 	}
 	if err := s.createServices(ctx); err != nil {
@@ -111,26 +102,13 @@ func (s *scene) create(ctx context.Context, n int) error {
 	return g.Wait()
 }
 
-// createLoadBalancer makes the CLB through its API, as a user would who names it in
-// the Services.
-func (s *scene) createLoadBalancer(ctx context.Context) (err error) {
-	session := s.session()
-	if s.lb, err = session.CreateLoadBalancer(ctx, clb.LoadBalancerSpec{Name: s.namespace, VPCID: stack.VPC, ClientToken: s.namespace}); err != nil {
-		return err
-	}
-	return await(ctx, "the load balancer", func() (bool, error) {
-		lbs, err := session.LoadBalancers(ctx, s.lb)
-		return len(lbs) == 1 && lbs[0].Ready, err
-	})
-}
-
 // createServices makes a Service for each perService pods, and its listener.
 func (s *scene) createServices(ctx context.Context) error {
 	count := (s.size + perService - 1) / perService
 	var wanted []model.WantedListener
 	for k := range count {
 		svc := service(s.namespace, serviceName(k), s.lb, servicePort+k)
-		made, err := s.client.CoreV1().Services(s.namespace).Create(ctx, svc, metav1.CreateOptions{})
+		made, err := s.Kube.CoreV1().Services(s.namespace).Create(ctx, svc, metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("creating a Service: %w", err)
 		}
@@ -143,12 +121,12 @@ func (s *scene) createServices(ctx context.Context) error {
 	const perCall = 40 // CreateListener takes fewer than 50 ports
 	for len(wanted) > 0 {
 		n := min(perCall, len(wanted))
-		if _, err := s.session().CreateListeners(ctx, s.lb, wanted[:n]); err != nil {
+		if _, err := s.Session().CreateListeners(ctx, s.lb, wanted[:n]); err != nil {
 			return err
 		}
 		wanted = wanted[n:]
 	}
-	found, err := s.session().Listeners(ctx, s.lb)
+	found, err := s.Session().Listeners(ctx, s.lb)
 	if err != nil {
 		return err
 	}
@@ -177,26 +155,25 @@ func (s *scene) setCheck(ctx context.Context, seconds int) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(writers)
 	for i, have := range s.listeners {
-		want, changed := checkEvery(seconds).Apply(have)
-		if !changed {
+		want, changed := have, false
+		if want.Attributes, changed = checkEvery(seconds).Apply(have.Attributes); !changed {
 			continue
 		}
 		g.Go(func() error {
 			s.listeners[i] = want
-			return s.session().ModifyListener(gctx, s.lb, have, want)
+			return s.Session().ModifyListener(gctx, s.lb, have, want)
 		})
 	}
 	return g.Wait()
 }
 
 func (s *scene) createPod(ctx context.Context, i int, ip string) (pod, error) {
-	made, err := s.client.CoreV1().Pods(s.namespace).Create(ctx, podObject(s.namespace, i, ip), metav1.CreateOptions{})
+	k := i / perService
+	made, err := s.CreatePod(ctx, setting.Pod{
+		Namespace: s.namespace, App: serviceName(k), IP: ip, Number: i, Hash: uint32(k) * 2654435761, Gated: true,
+	})
 	if err != nil {
-		return pod{}, fmt.Errorf("creating a pod: %w", err)
-	}
-	made.Status = podStatus(made, ip, time.Now().Add(-time.Hour))
-	if _, err = s.client.CoreV1().Pods(s.namespace).UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
-		return pod{}, fmt.Errorf("writing a pod's status: %w", err)
+		return pod{}, err
 	}
 	return pod{name: made.Name, uid: string(made.UID), ip: ip, listener: s.listeners[i/perService].ID}, nil
 }
@@ -215,7 +192,7 @@ func (s *scene) closeGates(ctx context.Context) error {
 }
 
 func (s *scene) closeGate(ctx context.Context, p pod) error {
-	_, err := s.client.CoreV1().Pods(s.namespace).Patch(ctx, p.name, types.StrategicMergePatchType, pending, metav1.PatchOptions{}, "status")
+	_, err := s.Kube.CoreV1().Pods(s.namespace).Patch(ctx, p.name, types.StrategicMergePatchType, pending, metav1.PatchOptions{}, "status")
 	if err != nil {
 		return fmt.Errorf("closing the gate of %s: %w", p.name, err)
 	}
@@ -224,7 +201,7 @@ func (s *scene) closeGate(ctx context.Context, p pod) error {
 
 // unbindAll empties the CLB.
 func (s *scene) unbindAll(ctx context.Context) error {
-	session := s.session()
+	session := s.Session()
 	var ids []string
 	for _, l := range s.listeners {
 		ids = append(ids, l.ID)
@@ -244,28 +221,6 @@ func (s *scene) next() pod {
 	return s.pods[s.turn*7919%len(s.pods)]
 }
 
-// patience is how long anything that was set in motion may take.
-const patience = 3 * time.Minute
-
-// await polls until done or patience is at its end.
-func await(ctx context.Context, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		if ok, err := done(); err != nil || ok {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// nodeName is where pod i runs.
-func nodeName(i int) string { return fmt.Sprintf("bench-node-%03d", i/perNode) }
-
 func serviceName(k int) string { return fmt.Sprintf("web-%02d", k) }
 
 func service(namespace, name, lb string, port int) *corev1.Service {
@@ -275,7 +230,7 @@ func service(namespace, name, lb string, port int) *corev1.Service {
 		}},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": name},
-			Ports: []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: int32(port), TargetPort: intstr.FromInt32(podPort)}},
+			Ports: []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: int32(port), TargetPort: intstr.FromInt32(setting.PodPort)}},
 		},
 	}
 }
