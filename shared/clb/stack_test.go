@@ -164,6 +164,21 @@ func TestFence(t *testing.T) {
 		"Unbind":          func() error { return s.Unbind(ctx, lb, target) },
 		"SetWeights":      func() error { return s.SetWeights(ctx, lb, target) },
 		"SetTags":         func() error { return s.SetTags(ctx, lb, target) },
+		"CreateRules": func() error {
+			_, err := s.CreateRules(ctx, &model.LoadBalancer{ID: lb}, ids[0], []model.WantedRule{wantedRule("a.example.com", "/")})
+			return err
+		},
+		"ModifyRule": func() error {
+			return s.ModifyRule(ctx, lb, model.Place{Listener: ids[0], Location: "loc-1"}, model.Attributes{}, model.Attributes{SessionExpire: 30})
+		},
+		"ModifyDomain": func() error {
+			return s.ModifyDomain(ctx, &model.LoadBalancer{ID: lb}, ids[0], "a.example.com", model.DomainAttributes{}, model.DomainAttributes{HTTP2: true})
+		},
+		"DeleteRules": func() error {
+			return s.DeleteRules(ctx, &model.LoadBalancer{ID: lb}, ids[0], []string{"loc-1", "loc-2"}, nil)
+		},
+		"Redirect":   func() error { return s.Redirect(ctx, lb, []model.Redirection{{}}) },
+		"Straighten": func() error { return s.Straighten(ctx, lb, []model.Redirection{{}}) },
 	} {
 		if err := write(); !fault.Is(err, fault.Conflict) || !errors.Is(err, lost) {
 			t.Errorf("%s without the fence: want a Conflict, got %v", name, err)
@@ -187,6 +202,16 @@ func TestLimits(t *testing.T) {
 	ctx := t.Context()
 	many := backends("lbl-1", MaxBatch+1)
 	ports := make([]model.WantedListener, maxPorts+1)
+	// An IPv6 one has no address that could stand for a host.
+	v6 := &model.LoadBalancer{ID: "lb-1", IPv6: "2001:db8::1"}
+	create := func(rules ...model.WantedRule) func() error {
+		return func() error { _, err := r.CreateRules(ctx, v6, "lbl-1", rules); return err }
+	}
+	change := func(domain string, have, want model.DomainAttributes) func() error {
+		return func() error { return r.ModifyDomain(ctx, v6, "lbl-1", domain, have, want) }
+	}
+	own := ""
+	certified := model.DomainAttributes{Certificate: model.Certificate{ID: "cert-1"}}
 	cases := map[string]struct {
 		field string
 		do    func() error
@@ -197,6 +222,17 @@ func TestLimits(t *testing.T) {
 		"SetWeights":         {"targets", func() error { return r.SetWeights(ctx, "lb-1", many) }},
 		"SetTags":            {"targets", func() error { return r.SetTags(ctx, "lb-1", many) }},
 		"CreateListeners":    {"Ports", func() error { _, err := r.CreateListeners(ctx, "lb-1", ports); return err }},
+		"CreateNoListeners":  {"Ports", func() error { _, err := r.CreateListeners(ctx, "lb-1", nil); return err }},
+		"CreateRules":        {"Rules", create(make([]model.WantedRule, MaxRules+1)...)},
+		"CreateNoRules":      {"Rules", create()},
+		"NoHost":             {"Domain", create(wantedRule("a.example.com", "/"), wantedRule("", "/"))},
+		"LongHost":           {"Domain", create(wantedRule(strings.Repeat("a", maxDomain+1), "/"))},
+		"NoPath":             {"Url", create(wantedRule("a.example.com", ""))},
+		"LongPath":           {"Url", create(wantedRule("a.example.com", strings.Repeat("/", maxURL+1)))},
+		"ModifyNoHost":       {"Domain", change("", model.DomainAttributes{}, certified)},
+		"NoCertificate":      {"Certificate", change("a.example.com", certified, model.DomainAttributes{})},
+		"NoDefault":          {"DefaultServer", change("a.example.com", model.DomainAttributes{DefaultServer: true}, model.DomainAttributes{})},
+		"NextDefault":        {"Domain", func() error { return r.DeleteRules(ctx, v6, "lbl-1", []string{"loc-1"}, &own) }},
 		"CreateWithoutToken": {"ClientToken", func() error { _, err := r.CreateLoadBalancer(ctx, LoadBalancerSpec{Name: "n"}); return err }},
 		"InternalNoSubnet": {"SubnetId, VpcId", func() error {
 			_, err := r.CreateLoadBalancer(ctx, LoadBalancerSpec{Name: "n", ClientToken: "t", Internal: true})
@@ -211,6 +247,12 @@ func TestLimits(t *testing.T) {
 				t.Errorf("want Invalid naming %s, got %v", tc.field, err)
 			}
 		})
+	}
+	// So that a batch can be taken apart to find which it is.
+	for want, err := range map[string]error{CodeNoAddress: create(wantedRule("", "/"))(), codeLength: create(wantedRule("a", ""))()} {
+		if Code(err) != want {
+			t.Errorf("want code %s, got %v", want, err)
+		}
 	}
 	if n := len(r.server.CallCounts()); n != 0 {
 		t.Errorf("no call was worth making, got %v", r.server.CallCounts())
@@ -315,6 +357,11 @@ func TestClassify(t *testing.T) {
 		"LBGone":           {code: CodeLBGone, want: fault.NotFound},
 		"ListenerGone":     {code: CodeListenerGone, want: fault.NotFound},
 		"ListenerGoneText": {code: "InvalidParameter", message: "some ListenerId lbl-1 not found", want: fault.NotFound},
+		"LocationGone":     {code: CodeLocationGone, want: fault.NotFound},
+		"RewriteGone":      {code: "InvalidParameter.SomeRewriteNotFound", want: fault.NotFound},
+		"RewriteThere":     {code: "InvalidParameter.RewriteAlreadyExist", want: fault.Conflict},
+		"ProtocolCheck":    {code: "InvalidParameter.ProtocolCheckFailed", want: fault.Invalid},
+		"Length":           {code: "InvalidParameterValue.Length", want: fault.Invalid},
 		"ResourceGone":     {code: "ResourceNotFound", want: fault.NotFound},
 		"PortTaken":        {code: CodePortTaken, want: fault.Conflict},
 		"Duplicate":        {code: "InvalidParameterValue.Duplicate", want: fault.Conflict},
