@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,8 +44,8 @@ func (x *Index) Fill(k work.Key, l work.Look) (event.Sync, Verdict, work.Key) {
 		return x.fillFrontend(k, l, s)
 	case event.Backends:
 		s.LoadBalancers = []string{k.Partition}
-		s.Services = services(x.balancers[k.Partition], l.Services, (*service).uses)
-		if len(s.Services) == 0 {
+		s.Objects = objects(x.balancers[k.Partition], l.Objects, (*front).uses)
+		if len(s.Objects) == 0 {
 			return s, Gone, k
 		}
 		return s, Send, k
@@ -60,70 +61,70 @@ func (x *Index) Fill(k work.Key, l work.Look) (event.Sync, Verdict, work.Key) {
 }
 
 func (x *Index) fillFrontend(k work.Key, l work.Look, s event.Sync) (event.Sync, Verdict, work.Key) {
-	if r, ok := serviceOf(k.Partition); ok {
-		svc := x.services[r]
-		if svc == nil {
+	if r, ok := ownerOf(k.Partition); ok {
+		f := x.fronts[r]
+		if f == nil {
 			return s, Gone, k
 		}
-		if now := frontendKey(svc); now != k {
+		if now := frontendKey(f); now != k {
 			return s, Moved, now
 		}
-		s.Services = []event.Ref{ref(r)}
+		s.Objects = []event.Ref{event.Ref(r)}
 		return s, Send, k
 	}
 	s.LoadBalancers = []string{k.Partition}
-	s.Services = services(x.balancers[k.Partition], l.Services, (*service).uses)
-	if len(s.Services) == 0 {
+	s.Objects = objects(x.balancers[k.Partition], l.Objects, (*front).uses)
+	if len(s.Objects) == 0 {
 		return s, Gone, k
 	}
 	return s, Send, k
 }
 
 func (x *Index) fillBucket(k work.Key, l work.Look, s event.Sync) (event.Sync, Verdict, work.Key) {
-	all := map[model.Ref]*service{}
+	all := fronts{}
 	for n := range x.buckets.members {
 		if bucketKey(n) != k {
 			continue
 		}
 		for occupant := range x.buckets.members[n] {
-			if r, ok := serviceOf(occupant); ok {
-				all[r] = x.services[r]
+			if r, ok := ownerOf(occupant); ok {
+				all[r] = x.fronts[r]
 				continue
 			}
 			s.LoadBalancers = append(s.LoadBalancers, occupant)
-			for r, svc := range x.balancers[occupant] {
-				all[r] = svc
-			}
+			maps.Copy(all, x.balancers[occupant])
 		}
 	}
 	slices.Sort(s.LoadBalancers)
-	s.Services = services(all, l.Services, func(svc *service) bool { return svc != nil && svc.claimed })
-	if len(s.Services) == 0 {
+	s.Objects = objects(all, l.Objects, func(f *front) bool { return f.claimed })
+	if len(s.Objects) == 0 {
 		return s, Gone, k
 	}
 	return s, Send, k
 }
 
-// services lists those of all that pass keep, the ones in first before the others.
-func services(all map[model.Ref]*service, first []event.Ref, keep func(*service) bool) []event.Ref {
+// objects lists those of all that pass keep, the ones in first before the others.
+func objects(all fronts, first []event.Ref, keep func(*front) bool) []event.Ref {
 	var out, rest []event.Ref
+	seen := map[event.Ref]bool{}
 	for _, r := range first {
-		if s := all[model.Ref{Namespace: r.Namespace, Name: r.Name}]; s != nil && keep(s) && !slices.Contains(out, r) {
+		if f := all[r.Object()]; f != nil && keep(f) && !seen[r] {
+			seen[r] = true
 			out = append(out, r)
 		}
 	}
-	for r, s := range all {
-		if e := ref(r); s != nil && keep(s) && !slices.Contains(out, e) {
+	for r, f := range all {
+		if e := event.Ref(r); f != nil && keep(f) && !seen[e] {
 			rest = append(rest, e)
 		}
 	}
 	slices.SortFunc(rest, compareRefs)
 	out = append(out, rest...)
-	return out[:min(len(out), event.MaxServices)]
+	return out[:min(len(out), event.MaxObjects)]
 }
 
 func compareRefs(a, b event.Ref) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 }
 
 // Everything is every partition once: what a sender that has just begun must send.
@@ -131,13 +132,13 @@ func (x *Index) Everything() []work.Mark {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := marks{}
-	for _, s := range x.services {
-		m.add(frontendKey(s), work.Look{Services: []event.Ref{ref(s.Ref())}, Version: x.version})
-		if s.balancer != "" {
-			m.add(backendsKey(s.balancer), work.Look{All: true, Version: x.version})
+	for _, f := range x.fronts {
+		m.add(frontendKey(f), work.Look{Objects: []event.Ref{event.Ref(f.Ref())}, Version: x.version})
+		if f.balancer != "" {
+			m.add(backendsKey(f.balancer), work.Look{All: true, Version: x.version})
 		}
-		if s.claimed {
-			m.add(bucketKey(x.buckets.take(s.occupant())), work.Look{All: true, Version: x.version})
+		if f.claimed {
+			m.add(bucketKey(x.buckets.take(f.occupant())), work.Look{All: true, Version: x.version})
 		}
 	}
 	for _, pods := range x.pods {
@@ -160,8 +161,8 @@ func (x *Index) Pressing(k work.Key) bool {
 			return x.anyPending(ns, func(p *model.Pod) bool { return len(x.claimedBy(p)) == 0 })
 		}
 	}
-	for _, s := range x.of(k) {
-		if x.anyPending(s.Namespace, func(p *model.Pod) bool { return s.Selects(p.Namespace, p.Labels) }) {
+	for _, f := range x.of(k) {
+		if x.anyPending(f.Namespace, f.selects) {
 			return true
 		}
 	}
@@ -177,9 +178,9 @@ func (x *Index) anyPending(ns string, match func(*model.Pod) bool) bool {
 	return false
 }
 
-// of are the Services behind a partition.
-func (x *Index) of(k work.Key) []*service {
-	var out []*service
+// of are the fronts behind a partition.
+func (x *Index) of(k work.Key) []*front {
+	var out []*front
 	if k.Function == event.Readiness {
 		for occupant, n := range x.buckets.of {
 			if bucketKey(n) == k {
@@ -191,17 +192,13 @@ func (x *Index) of(k work.Key) []*service {
 	return x.behind(k.Partition)
 }
 
-// behind are the Services behind a CLB id or a Service's own partition.
-func (x *Index) behind(partition string) []*service {
-	if r, ok := serviceOf(partition); ok {
-		if s := x.services[r]; s != nil {
-			return []*service{s}
+// behind are the fronts behind a CLB id or a front's own partition.
+func (x *Index) behind(partition string) []*front {
+	if r, ok := ownerOf(partition); ok {
+		if f := x.fronts[r]; f != nil {
+			return []*front{f}
 		}
 		return nil
 	}
-	var out []*service
-	for _, s := range x.balancers[partition] {
-		out = append(out, s)
-	}
-	return out
+	return slices.Collect(maps.Values(x.balancers[partition]))
 }

@@ -18,7 +18,10 @@ func TestFill(t *testing.T) {
 	for _, s := range []model.Service{svc("web", "lb-1"), svc("api", "lb-1", held, off), svc("new", ""), svc("odd", "lb-1", annotate(desired.DirectAccess, "maybe"))} {
 		x.SetService(s)
 	}
-	web, api, fresh := event.Ref{Namespace: "default", Name: "web"}, event.Ref{Namespace: "default", Name: "api"}, event.Ref{Namespace: "default", Name: "new"}
+	ref := func(kind model.Kind, name string) event.Ref {
+		return event.Ref{Kind: kind, Namespace: "default", Name: name}
+	}
+	web, api, fresh := ref(model.KindService, "web"), ref(model.KindService, "api"), ref(model.KindService, "new")
 	many := work.Look{}
 	for i := range event.MaxPods + 1 {
 		many = many.Merge(work.Of(event.Pod{Namespace: "default", Name: fmt.Sprint("p", i), UID: "u"}))
@@ -34,13 +37,13 @@ func TestFill(t *testing.T) {
 	}{
 		"Frontend": {
 			reason: "all that is planned together, those that changed first",
-			key:    work.Key{Function: event.Frontend, Partition: "lb-1"}, look: work.Look{Services: []event.Ref{web}},
-			want: event.Sync{LoadBalancers: []string{"lb-1"}, Services: []event.Ref{web, api}},
+			key:    work.Key{Function: event.Frontend, Partition: "lb-1"}, look: work.Look{Objects: []event.Ref{web}},
+			want: event.Sync{LoadBalancers: []string{"lb-1"}, Objects: []event.Ref{web, api}},
 		},
 		"FrontendWithoutCLB": {
 			reason: "the Service alone",
 			key:    work.Key{Function: event.Frontend, Partition: "service/default/new"},
-			want:   event.Sync{Services: []event.Ref{fresh}},
+			want:   event.Sync{Objects: []event.Ref{fresh}},
 		},
 		"FrontendMoved": {
 			reason: "the CLB has become known since",
@@ -54,12 +57,12 @@ func TestFill(t *testing.T) {
 		"BackendsOfOnePod": {
 			reason: "held Services are planned too, to unbind",
 			key:    work.Key{Function: event.Backends, Partition: "lb-1"}, look: one,
-			want: event.Sync{LoadBalancers: []string{"lb-1"}, Services: []event.Ref{api, web}, Pods: one.Pods()},
+			want: event.Sync{LoadBalancers: []string{"lb-1"}, Objects: []event.Ref{api, web}, Pods: one.Pods()},
 		},
 		"BackendsOfTooMany": {
 			reason: "more than an event may name is everything",
 			key:    work.Key{Function: event.Backends, Partition: "lb-1"}, look: many,
-			want: event.Sync{LoadBalancers: []string{"lb-1"}, Services: []event.Ref{api, web}, All: true},
+			want: event.Sync{LoadBalancers: []string{"lb-1"}, Objects: []event.Ref{api, web}, All: true},
 		},
 		"BackendsGone": {
 			reason: "nobody uses the CLB any more",
@@ -68,7 +71,7 @@ func TestFill(t *testing.T) {
 		"Bucket": {
 			reason: "claimed Services alone, those without a CLB among them",
 			key:    work.Key{Function: event.Readiness, Partition: "readiness/0"}, look: one,
-			want: event.Sync{LoadBalancers: []string{"lb-1"}, Services: []event.Ref{fresh, web}, Pods: one.Pods()},
+			want: event.Sync{LoadBalancers: []string{"lb-1"}, Objects: []event.Ref{fresh, web}, Pods: one.Pods()},
 		},
 		"Namespace": {
 			reason: "pods that nothing selects",
@@ -113,7 +116,7 @@ func TestRoute(t *testing.T) {
 		},
 		"BackendsByService": {
 			reason: "the CLB of the Service",
-			wake:   event.Wake{Function: event.Backends, Sync: event.Sync{Services: []event.Ref{{Namespace: "default", Name: "api"}}, All: true}},
+			wake:   event.Wake{Function: event.Backends, Sync: event.Sync{Objects: []event.Ref{{Namespace: "default", Name: "api"}}, All: true}},
 			want:   []string{"backends lb-2: all"},
 		},
 		"ReadinessOfACLB": {

@@ -21,10 +21,13 @@ var policy = desired.Policy{Cluster: "cls-1", Claim: desired.ByAnnotation, Netwo
 // svc is a claimed Service that selects app=name and uses lb ("" for none yet).
 func svc(name, lb string, edit ...func(*model.Service)) model.Service {
 	s := model.Service{
-		Namespace: "default", Name: name, UID: "uid-" + name, ResourceVersion: "10", Type: "LoadBalancer",
-		Annotations: map[string]string{desired.DirectAccess: "true"},
-		Selector:    map[string]string{"app": name},
-		Ports:       []model.ServicePort{{Protocol: model.TCP, Port: 80, TargetPort: 80}},
+		Front: model.Front{
+			Kind: model.KindService, Namespace: "default", Name: name, UID: "uid-" + name, ResourceVersion: "10",
+			Annotations: map[string]string{desired.DirectAccess: "true"},
+		},
+		Type:     "LoadBalancer",
+		Selector: map[string]string{"app": name},
+		Ports:    []model.ServicePort{{Protocol: model.TCP, Port: 80, TargetPort: 80}},
 	}
 	if lb != "" {
 		s.Annotations[desired.LoadBalancerID] = lb
@@ -153,7 +156,7 @@ func TestWhatAChangeMarks(t *testing.T) {
 		"ServiceReleased": {
 			reason: "nothing of it is left on the CLB",
 			before: []change{set(svc("web", "lb-1", held, going))},
-			change: func(x *Index) []work.Mark { return x.DeleteService(model.Ref{Namespace: "default", Name: "web"}) },
+			change: func(x *Index) []work.Mark { return x.DeleteService("default", "web", "30") },
 			want:   []string{},
 		},
 		"ServiceLeavesASharedCLB": {
@@ -319,7 +322,7 @@ func TestIndexForgetsWhatIsGone(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			name := fmt.Sprint("s", rapid.IntRange(0, 40).Draw(rt, "service"))
 			if rapid.IntRange(0, 4).Draw(rt, "kind") == 0 {
-				x.DeleteService(model.Ref{Namespace: "default", Name: name})
+				x.DeleteService("default", name, "30")
 				delete(services, name)
 				continue
 			}
@@ -354,8 +357,8 @@ func TestIndexForgetsWhatIsGone(t *testing.T) {
 		if diff := cmp.Diff(fresh.Namespaces(), x.Namespaces()); diff != "" {
 			rt.Errorf("namespaces: -want +got\n%s", diff)
 		}
-		if len(x.selecting["default"]) != len(fresh.selecting["default"]) || len(x.balancers) != len(fresh.balancers) {
-			rt.Errorf("holds %d Services and %d CLBs, want %d and %d", len(x.selecting["default"]), len(x.balancers), len(fresh.selecting["default"]), len(fresh.balancers))
+		if len(x.used["default"]) != len(fresh.used["default"]) || len(x.balancers) != len(fresh.balancers) {
+			rt.Errorf("holds %d Services and %d CLBs, want %d and %d", len(x.used["default"]), len(x.balancers), len(fresh.used["default"]), len(fresh.balancers))
 		}
 	})
 }

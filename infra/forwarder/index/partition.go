@@ -12,29 +12,35 @@ import (
 // The partitions that are not a CLB's id.
 const (
 	serviceScope   = "service/"
+	ingressScope   = "ingress/"
 	readinessScope = "readiness/"
 	namespaceScope = "namespace/"
 )
 
-func servicePartition(r model.Ref) string { return serviceScope + r.String() }
+// scopes are the kinds' own partitions.
+var scopes = map[model.Kind]string{model.KindService: serviceScope, model.KindIngress: ingressScope}
 
-// serviceOf reads the Service out of a partition that is one's.
-func serviceOf(partition string) (model.Ref, bool) {
-	rest, ok := strings.CutPrefix(partition, serviceScope)
-	if !ok {
-		return model.Ref{}, false
+// ownPartition is that of a front alone.
+func ownPartition(r model.Ref) string { return scopes[r.Kind] + r.String() }
+
+// ownerOf reads the front out of a partition that is one's own.
+func ownerOf(partition string) (model.Ref, bool) {
+	for kind, scope := range scopes {
+		if rest, ok := strings.CutPrefix(partition, scope); ok {
+			ns, name, ok := strings.Cut(rest, "/")
+			return model.Ref{Kind: kind, Namespace: ns, Name: name}, ok
+		}
 	}
-	ns, name, ok := strings.Cut(rest, "/")
-	return model.Ref{Namespace: ns, Name: name}, ok
+	return model.Ref{}, false
 }
 
-// frontendKey is the CLB where it is known, else the Service itself. A Service
-// that is here only for a problem must not mix with a CLB's.
-func frontendKey(s *service) work.Key {
-	if s.balancer != "" {
-		return work.Key{Function: event.Frontend, Partition: s.balancer}
+// frontendKey is the CLB where it is known, else the front itself. A front that is
+// here only for a problem must not mix with a CLB's.
+func frontendKey(f *front) work.Key {
+	if f.balancer != "" {
+		return work.Key{Function: event.Frontend, Partition: f.balancer}
 	}
-	return work.Key{Function: event.Frontend, Partition: servicePartition(s.Ref())}
+	return work.Key{Function: event.Frontend, Partition: ownPartition(f.Ref())}
 }
 
 func backendsKey(balancer string) work.Key {
@@ -48,8 +54,6 @@ func bucketKey(n int) work.Key {
 func namespaceKey(ns string) work.Key {
 	return work.Key{Function: event.Readiness, Partition: namespaceScope + ns}
 }
-
-func ref(r model.Ref) event.Ref { return event.Ref{Namespace: r.Namespace, Name: r.Name} }
 
 // podAt names p at an address it has or had.
 func podAt(p *model.Pod, ip string) event.Pod {
@@ -77,7 +81,7 @@ func (b *buckets) take(occupant string) int {
 	return n
 }
 
-// move gives the place of one occupant to another: a Service's to its CLB.
+// move gives the place of one occupant to another: a front's to its CLB.
 func (b *buckets) move(from, to string) {
 	n, ok := b.of[from]
 	if !ok {

@@ -60,9 +60,9 @@ func (x *Index) gone(p *model.Pod, m marks) {
 	}
 	look := work.Of(podAt(p, p.IP))
 	look.Version, look.Urgent = p.ResourceVersion, true
-	for _, s := range x.selected(p) {
-		if s.balancer != "" {
-			m.add(backendsKey(s.balancer), look)
+	for _, f := range x.selected(p) {
+		if f.balancer != "" {
+			m.add(backendsKey(f.balancer), look)
 		}
 	}
 }
@@ -84,9 +84,9 @@ func (x *Index) markTargets(old, now *model.Pod, m marks) {
 	look.Version = now.ResourceVersion
 	look.Urgent = now.Deleting && (old == nil || !old.Deleting)
 	for _, p := range []*model.Pod{old, now} {
-		for _, s := range x.selected(p) {
-			if s.balancer != "" {
-				m.add(backendsKey(s.balancer), look)
+		for _, f := range x.selected(p) {
+			if f.balancer != "" {
+				m.add(backendsKey(f.balancer), look)
 			}
 		}
 	}
@@ -94,15 +94,15 @@ func (x *Index) markTargets(old, now *model.Pod, m marks) {
 
 // markDecision has readiness look at a pod that waits for its gate, or whose gate
 // must be looked at although it is met: it has moved to another sandbox, or a
-// Service wants it to follow the CLB's health.
+// front wants it to follow the CLB's health.
 func (x *Index) markDecision(p *model.Pod, moved bool, version string, m marks) {
 	if !p.Gated || p.Deleting || p.Terminal() || p.IP == "" {
 		return
 	}
 	claimed := x.claimedBy(p)
 	live := false
-	for _, s := range claimed {
-		live = live || s.Annotations[desired.Readiness] == "live"
+	for _, f := range claimed {
+		live = live || f.Annotations[desired.Readiness] == "live"
 	}
 	if !pending(p) && !live && !moved {
 		return
@@ -113,10 +113,10 @@ func (x *Index) markDecision(p *model.Pod, moved bool, version string, m marks) 
 		m.add(namespaceKey(p.Namespace), look)
 		return
 	}
-	for _, s := range claimed {
+	for _, f := range claimed {
 		at := look
-		at.Services = []event.Ref{ref(s.Ref())}
-		m.add(bucketKey(x.buckets.take(s.occupant())), at)
+		at.Objects = []event.Ref{event.Ref(f.Ref())}
+		m.add(bucketKey(x.buckets.take(f.occupant())), at)
 	}
 }
 

@@ -3,7 +3,6 @@ package index
 import (
 	"github.com/clb-direct/clb-direct/infra/forwarder/work"
 	"github.com/clb-direct/clb-direct/shared/event"
-	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // Route finds the partitions that a function asks to have woken. What it names of
@@ -14,14 +13,14 @@ func (x *Index) Route(w event.Wake) []work.Mark {
 	defer x.mu.Unlock()
 	m := marks{}
 	look := work.Of(w.Sync.Pods...)
-	look.All, look.Services, look.Version = w.Sync.All, w.Sync.Services, w.Sync.ResourceVersion
+	look.All, look.Objects, look.Version = w.Sync.All, named(w.Sync.Objects), w.Sync.ResourceVersion
 	switch w.Function {
 	case event.Frontend, event.Backends:
 		for _, id := range w.Sync.LoadBalancers {
 			m.add(work.Key{Function: w.Function, Partition: id}, look)
 		}
 		if len(w.Sync.LoadBalancers) == 0 {
-			x.routeServices(w.Function, look, m)
+			x.routeObjects(w.Function, look, m)
 		}
 	case event.Readiness:
 		x.routeReadiness(w.Sync, look.Version, m)
@@ -29,25 +28,25 @@ func (x *Index) Route(w event.Wake) []work.Mark {
 	return m.list()
 }
 
-// routeServices wakes by Service where the CLB isn't named.
-func (x *Index) routeServices(f event.Function, look work.Look, m marks) {
-	for _, r := range look.Services {
-		s := x.services[model.Ref{Namespace: r.Namespace, Name: r.Name}]
+// routeObjects wakes by object where the CLB isn't named.
+func (x *Index) routeObjects(f event.Function, look work.Look, m marks) {
+	for _, r := range look.Objects {
+		at := x.fronts[r.Object()]
 		switch {
-		case s == nil:
+		case at == nil:
 		case f == event.Frontend:
-			m.add(frontendKey(s), look)
-		case s.balancer != "":
-			m.add(backendsKey(s.balancer), look)
+			m.add(frontendKey(at), look)
+		case at.balancer != "":
+			m.add(backendsKey(at.balancer), look)
 		}
 	}
 }
 
 // routeReadiness decides again the pods named, or else every undecided pod behind
-// the CLBs, Services and namespaces named.
+// the CLBs, objects and namespaces named.
 func (x *Index) routeReadiness(s event.Sync, version string, m marks) {
-	for _, named := range s.Pods {
-		if p := x.pods[named.Namespace][named.Name]; p != nil && p.UID == named.UID {
+	for _, at := range s.Pods {
+		if p := x.pods[at.Namespace][at.Name]; p != nil && p.UID == at.UID {
 			x.markDecision(p, true, version, m)
 		}
 	}
@@ -55,16 +54,25 @@ func (x *Index) routeReadiness(s event.Sync, version string, m marks) {
 		return
 	}
 	for _, id := range s.LoadBalancers {
-		for _, svc := range x.balancers[id] {
-			x.markDecisions(nil, svc, m)
+		for _, f := range x.balancers[id] {
+			x.markDecisions(nil, f, m)
 		}
 	}
-	for _, r := range s.Services {
-		if svc := x.services[model.Ref{Namespace: r.Namespace, Name: r.Name}]; svc != nil {
-			x.markDecisions(nil, svc, m)
+	for _, r := range s.Objects {
+		if f := x.fronts[r.Object()]; f != nil {
+			x.markDecisions(nil, f, m)
 		}
 	}
 	for _, ns := range s.Namespaces {
 		m.add(namespaceKey(ns), work.Look{All: true, Version: version})
 	}
+}
+
+// named gives every reference its kind, so that equal ones are equal.
+func named(refs []event.Ref) []event.Ref {
+	out := make([]event.Ref, 0, len(refs))
+	for _, r := range refs {
+		out = append(out, event.Ref(r.Object()))
+	}
+	return out
 }

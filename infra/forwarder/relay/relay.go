@@ -167,8 +167,8 @@ func (r *Relay) encode(k work.Key, data event.Sync, now time.Time) ([]byte, erro
 			return payload, nil
 		case len(req.Sync.Pods) > 0:
 			req.Sync.Pods, req.Sync.All = nil, true
-		case len(req.Sync.Services) > 1:
-			req.Sync.Services = req.Sync.Services[:len(req.Sync.Services)/2]
+		case len(req.Sync.Objects) > 1:
+			req.Sync.Objects = req.Sync.Objects[:len(req.Sync.Objects)/2]
 		default:
 			return nil, fmt.Errorf("encoding event: %d bytes, at most %d", len(payload), event.MaxBytes)
 		}
@@ -181,7 +181,7 @@ func (r *Relay) report(s queue.Sending, data event.Sync, reply event.Reply, err 
 	level := slog.LevelInfo
 	attrs := []any{
 		"function", s.Function, "partition", s.Partition, "attempt", data.Attempt,
-		"services", len(data.Services), "pods", len(data.Pods), "all", data.All, "ms", took.Milliseconds(),
+		"objects", len(data.Objects), "pods", len(data.Pods), "all", data.All, "ms", took.Milliseconds(),
 	}
 	switch {
 	case err != nil:

@@ -31,7 +31,7 @@ type functions struct {
 }
 
 func (f *functions) Send(_ context.Context, to event.Function, payload []byte) (event.Reply, error) {
-	d, err := event.Decode(payload, "", time.Now())
+	d, err := event.Decode(payload, event.Receiver{}, time.Now())
 	if err != nil || len(d.Requests) != 1 || d.Requests[0].Function != to {
 		f.t.Errorf("the door of %s refuses %s: %v", to, payload, err)
 		return event.Reply{}, err
@@ -64,8 +64,13 @@ func (f *functions) keys() []string {
 }
 
 func service(ns, name, lb string) model.Service {
-	return model.Service{Namespace: ns, Name: name, UID: "uid-" + name, ResourceVersion: "1", Type: "LoadBalancer", Selector: map[string]string{"app": name},
-		Annotations: map[string]string{desired.DirectAccess: "true", desired.LoadBalancerID: lb}}
+	return model.Service{
+		Front: model.Front{
+			Kind: model.KindService, Namespace: ns, Name: name, UID: "uid-" + name, ResourceVersion: "1",
+			Annotations: map[string]string{desired.DirectAccess: "true", desired.LoadBalancerID: lb},
+		},
+		Type: "LoadBalancer", Selector: map[string]string{"app": name},
+	}
 }
 
 // lead runs a relay in synthetic time over f, and script while it leads.
@@ -195,7 +200,7 @@ func TestEventsStayWithinTheirLimit(t *testing.T) {
 	f := &functions{}
 	long := func(i int) string { return fmt.Sprintf("%0220d", i) }
 	prepare := func(x *index.Index) {
-		for i := range event.MaxServices + 10 {
+		for i := range event.MaxObjects + 10 {
 			x.SetService(service(long(i)[:63], long(i), "lb-1"))
 		}
 	}

@@ -69,7 +69,7 @@ func newFunctions(t *testing.T) *functions {
 		if err != nil {
 			t.Error(err)
 		}
-		d, err := event.Decode(raw, secret, time.Now())
+		d, err := event.Decode(raw, event.Receiver{Secret: secret}, time.Now())
 		if err != nil || len(d.Requests) != 1 || "/"+string(d.Requests[0].Function) != r.URL.Path {
 			t.Errorf("the door refuses %s: %v", body, err)
 			return

@@ -141,7 +141,7 @@ func TestURLRequestIsWhatTheDoorTakes(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if got, err = event.Decode(raw, secret, time.Now()); err != nil {
+		if got, err = event.Decode(raw, event.Receiver{Secret: secret}, time.Now()); err != nil {
 			t.Errorf("decoding what was sent: %v", err)
 		}
 		_, _ = io.WriteString(w, reply(t))

@@ -36,8 +36,8 @@ type podKey struct{ namespace, name, uid, ip string }
 type Look struct {
 	// All: everything of the partition.
 	All bool
-	// Services that changed, the first one to change first.
-	Services []event.Ref
+	// Objects that changed, Services and Ingresses, the first one to change first.
+	Objects []event.Ref
 	// Version is the newest resourceVersion among what changed.
 	Version string
 	// Urgent: traffic may be lost while this waits (a pod is going).
@@ -59,7 +59,7 @@ func Of(pods ...event.Pod) Look {
 }
 
 // Empty tells whether there is nothing to look at.
-func (l Look) Empty() bool { return !l.All && len(l.Services) == 0 && len(l.pods) == 0 }
+func (l Look) Empty() bool { return !l.All && len(l.Objects) == 0 && len(l.pods) == 0 }
 
 // Len is how many pods are named.
 func (l Look) Len() int { return len(l.pods) }
@@ -84,10 +84,10 @@ func (l Look) Merge(m Look) Look {
 		Version: kube.LatestResourceVersion(l.Version, m.Version),
 		Since:   earlier(l.Since, m.Since),
 	}
-	for _, refs := range [][]event.Ref{l.Services, m.Services} {
+	for _, refs := range [][]event.Ref{l.Objects, m.Objects} {
 		for _, r := range refs {
-			if !slices.Contains(out.Services, r) {
-				out.Services = append(out.Services, r)
+			if !slices.Contains(out.Objects, r) {
+				out.Objects = append(out.Objects, r)
 			}
 		}
 	}

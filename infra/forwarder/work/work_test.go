@@ -25,14 +25,14 @@ func TestMergeKeepsAddressesApartAndTheNewestVersion(t *testing.T) {
 // view is a look as others see it.
 type view struct {
 	All, Urgent bool
-	Services    []event.Ref
+	Objects     []event.Ref
 	Version     string
 	Since       time.Time
 	Pods        []event.Pod
 }
 
 func of(l Look) view {
-	return view{l.All, l.Urgent, l.Services, l.Version, l.Since, l.Pods()}
+	return view{l.All, l.Urgent, l.Objects, l.Version, l.Since, l.Pods()}
 }
 
 func draw(rt *rapid.T, name string) Look {
@@ -41,7 +41,7 @@ func draw(rt *rapid.T, name string) Look {
 		l.Since = time.Unix(int64(s), 0)
 	}
 	for _, n := range rapid.SliceOfDistinct(rapid.IntRange(0, 4), rapid.ID).Draw(rt, name) {
-		l.Services = append(l.Services, event.Ref{Namespace: "default", Name: string(rune('a' + n))})
+		l.Objects = append(l.Objects, event.Ref{Namespace: "default", Name: string(rune('a' + n))})
 	}
 	for range rapid.IntRange(0, 5).Draw(rt, name) {
 		l.add(at(rapid.SampledFrom([]string{"a", "b"}).Draw(rt, name), "u", rapid.SampledFrom([]string{"", "10.0.0.1"}).Draw(rt, name), l.Version))

@@ -18,7 +18,7 @@ type function struct{}
 
 // Invoke is the platform's entry.
 func (function) Invoke(_ context.Context, payload []byte) ([]byte, error) {
-	d, err := event.Decode(payload, os.Getenv("EVENT_SECRET"), time.Now())
+	d, err := event.Decode(payload, event.Receiver{Secret: os.Getenv("EVENT_SECRET")}, time.Now())
 	if err != nil {
 		if d.Envelope == event.FunctionURL {
 			return event.RejectURL(err)
