@@ -19,6 +19,16 @@ func specOf(t *testing.T, l4 string) ConfigSpec {
 	return spec
 }
 
+// specOf7 has the entries of l7Listeners, which must be JSON.
+func specOf7(t *testing.T, l7 string) ConfigSpec {
+	t.Helper()
+	var spec ConfigSpec
+	if err := json.Unmarshal([]byte(`{"loadBalancer":{"l7Listeners":[`+l7+`]}}`), &spec); err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
 func ptr[T any](v T) *T { return &v }
 
 func TestParseConfig(t *testing.T) {
@@ -80,6 +90,8 @@ func FuzzParseConfig(f *testing.F) {
 		`{}`, `{"loadBalancer":{"l4Listeners":[{}]}}`,
 		`{"loadBalancer":{"l4Listeners":[{"protocol":"TCP","port":80,"session":{"enable":true,"sessionExpireTime":100},"healthCheck":{"enable":true,"intervalTime":10,"healthNum":2,"unHealthNum":3,"timeout":9},"scheduler":"WRR"}]}}`,
 		`{"loadBalancer":{"l4Listeners":[{"protocol":"UDP","port":-1,"healthCheck":{"enable":true,"intervalTime":2}}]}}`,
+		`{"loadBalancer":{"l7Listeners":[{"protocol":"HTTP","port":80,"keepaliveEnable":1,"defaultServer":"a.b","domains":[{"domain":"a.b","http2":true,"rules":[{}]}]}]}}`,
+		`{"loadBalancer":{"l7Listeners":[{"protocol":"HTTPS","port":443,"domains":[{"domain":"","rules":[{"url":"= /","forwardType":"GRPC","session":{"enable":true},"healthCheck":{"enable":true,"httpCode":32,"httpCheckPath":"x"}}]}]}]}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -94,21 +106,41 @@ func FuzzParseConfig(f *testing.F) {
 				t.Errorf("%s is %d, outside %d to %d", name, *v, lo, hi)
 			}
 		}
-		for k, s := range cfg.Listeners {
-			within("port", &k.Port, 1, 65535)
+		common := func(s model.Settings, longest int) {
 			within("interval", s.Interval, 2, 300)
 			within("timeout", s.Timeout, 2, 60)
 			within("healthNum", s.HealthNum, 2, 10)
 			within("unHealthNum", s.UnhealthNum, 2, 10)
 			if s.SessionExpire != nil && *s.SessionExpire != 0 {
-				within("session", s.SessionExpire, 30, 3600)
+				within("session", s.SessionExpire, 30, longest)
 			}
 		}
-		if len(problems) == 0 && len(spec.LoadBalancer.L4Listeners) > 0 && len(cfg.Listeners) == 0 {
+		for k, s := range cfg.Listeners {
+			within("port", &k.Port, 1, 65535)
+			common(s, 3600)
+		}
+		for k, l := range cfg.Layer7 {
+			within("port", &k.Port, 1, 65535)
+			for domain, d := range l.Domains {
+				if p := hostProblem("", domain); p != (Problem{}) {
+					t.Error(p)
+				}
+				for url, s := range d.Rules {
+					if !strings.HasPrefix(strings.TrimPrefix(url, exactly), "/") {
+						t.Errorf("%q is no path", url)
+					}
+					common(s, 86400)
+					within("codes", s.CheckCodes, 1, 31)
+					within("source", s.CheckSource, 0, 1)
+				}
+			}
+		}
+		lb := spec.LoadBalancer
+		if len(problems) == 0 && (len(lb.L4Listeners) > 0 && len(cfg.Listeners) == 0 || len(lb.L7Listeners) > 0 && len(cfg.Layer7) == 0) {
 			t.Error("entries vanished without a word")
 		}
 		for _, p := range problems {
-			if !strings.HasPrefix(p.Field, "spec.loadBalancer.l4Listeners[") || p.Message == "" {
+			if !strings.HasPrefix(p.Field, "spec.loadBalancer.l") || p.Code != "" || p.Message == "" {
 				t.Errorf("a problem must name its field: %+v", p)
 			}
 		}
