@@ -127,9 +127,6 @@ func (s *Session) ModifyListener(ctx context.Context, lb string, have, want mode
 		if want.KeepAlive != have.KeepAlive {
 			req.KeepaliveEnable = flag(want.KeepAlive)
 		}
-		if want.SNI && !have.SNI {
-			req.SniSwitch = flag(true)
-		}
 	} else {
 		req.HealthCheck = healthCheckChange(have.HealthCheck, want.HealthCheck, have.Protocol)
 		req.SessionExpireTime = changed(have.SessionExpire, want.SessionExpire)

@@ -32,21 +32,26 @@ func TestHealthOf(t *testing.T) {
 }
 
 func TestSameCall(t *testing.T) {
-	five, alsoFive, ten := 5, 5, 10
-	a := model.WantedListener{Name: "a", Protocol: model.TCP, Port: 80, Settings: model.Settings{Interval: &five}}
+	five, alsoFive, ten, on, alsoOn, off := 5, 5, 10, true, true, false
+	tcp := model.WantedListener{Name: "a", Protocol: model.TCP, Port: 80, Settings: model.Settings{Interval: &five}, KeepAlive: &on}
+	http := model.WantedListener{Name: "a", Protocol: model.HTTP, Port: 80, Settings: model.Settings{Interval: &five}, KeepAlive: &on, Owner: &model.Front{UID: "a"}, Key: "a"}
 	cases := map[string]struct {
 		reason string
-		b      model.WantedListener
+		a, b   model.WantedListener
 		want   bool
 	}{
-		"Same":     {reason: "other name and port, equal settings", b: model.WantedListener{Name: "b", Protocol: model.TCP, Port: 81, Settings: model.Settings{Interval: &alsoFive}}, want: true},
-		"Protocol": {reason: "one call has one protocol", b: model.WantedListener{Protocol: model.UDP, Settings: a.Settings}},
-		"Settings": {reason: "and one set of settings", b: model.WantedListener{Protocol: model.TCP, Settings: model.Settings{Interval: &ten}}},
-		"Unset":    {reason: "unset is not the default", b: model.WantedListener{Protocol: model.TCP}},
+		"Same":         {reason: "other name and port, equal settings", a: tcp, b: model.WantedListener{Name: "b", Protocol: model.TCP, Port: 81, Settings: model.Settings{Interval: &alsoFive}}, want: true},
+		"Protocol":     {reason: "one call has one protocol", a: tcp, b: model.WantedListener{Protocol: model.UDP, Settings: tcp.Settings}},
+		"Settings":     {reason: "and one set of settings", a: tcp, b: model.WantedListener{Protocol: model.TCP, Settings: model.Settings{Interval: &ten}}},
+		"Unset":        {reason: "unset is not the default", a: tcp, b: model.WantedListener{Protocol: model.TCP}},
+		"Layer7":       {reason: "settings are the rules' there, and owners don't matter", a: http, b: model.WantedListener{Name: "b", Protocol: model.HTTP, KeepAlive: &alsoOn, Owner: &model.Front{UID: "b"}}, want: true},
+		"TLS":          {reason: "HTTPS is another protocol", a: http, b: model.WantedListener{Protocol: model.HTTPS, KeepAlive: &on}},
+		"KeepAlive":    {reason: "connections are kept or not", a: http, b: model.WantedListener{Protocol: model.HTTP, KeepAlive: &off}},
+		"KeepAliveAny": {reason: "or left as they are", a: http, b: model.WantedListener{Protocol: model.HTTP}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := SameCall(a, tc.b); got != tc.want {
+			if got := SameCall(tc.a, tc.b); got != tc.want || SameCall(tc.b, tc.a) != tc.want {
 				t.Errorf("%s: want %t, got %t", tc.reason, tc.want, got)
 			}
 		})

@@ -27,7 +27,7 @@ func TestRedirects(t *testing.T) {
 	ctx := t.Context()
 	r.certificates("ca-1", "cert-1")
 	lb, plain := r.layer7(model.HTTP, 80)
-	other, secure := r.listener7(lb.ID, model.HTTP, 8080), r.listener7(lb.ID, model.HTTPS, 443)
+	other, secure := r.listener(lb.ID, model.HTTP, 8080), r.listener(lb.ID, model.HTTPS, 443)
 	certified := func(w *model.WantedRule) { w.Certificate = &model.Certificate{ID: "cert-1"} }
 	from := r.make7(lb, plain, wantedRule("a.example.com", "/"), wantedRule("", "/old"), wantedRule("a.example.com", "/third"))
 	also := r.make7(lb, other, wantedRule("a.example.com", "/"))

@@ -49,10 +49,11 @@ func (r *rig) layer7(p model.Protocol, port int) (*model.LoadBalancer, string) {
 	if err != nil || len(found) != 1 {
 		r.t.Fatal(found, err)
 	}
-	return &found[0], r.listener7(id, p, port)
+	return &found[0], r.listener(id, p, port)
 }
 
-func (r *rig) listener7(lb string, p model.Protocol, port int) string {
+// listener makes one named "l".
+func (r *rig) listener(lb string, p model.Protocol, port int) string {
 	r.t.Helper()
 	ids, err := r.CreateListeners(r.t.Context(), lb, []model.WantedListener{{Name: "l", Protocol: p, Port: port}})
 	if err != nil || len(ids) != 1 {
