@@ -168,6 +168,10 @@ func TestIngressAutoRewrite(t *testing.T) {
 				Problems: []string{"E4040 spec.rules[1].host"},
 			},
 		},
+		"OfRedirect": {
+			reason: "a redirect at HTTPS has none: that would be a chain", ing: ingress(auto(HTTPSRules, "["+rewriteOf(hostA, "/old", 443, hostA, "/")+"]"), web), tls: one,
+			want: summary{Listeners: usual, Rules: []string{secureWeb, "HTTPS/443 a.example.com/old | 301 HTTPS/443 a.example.com/ | cert-1", twinWeb}},
+		},
 		"ByHand": {
 			reason: "one by hand says more", ing: ingress(auto(HTTPRules, "["+rewriteOf(hostA, "/", 443, hostB, "/")+"]"), web, to("api", 81, hostB, "/")), tls: one,
 			want: summary{Listeners: usual, Rules: []string{

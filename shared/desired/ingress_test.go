@@ -148,6 +148,68 @@ func checkIngresses(t *testing.T, cases map[string]ingressCase) {
 	}
 }
 
+func TestIngressClaimed(t *testing.T) {
+	direct := map[string]string{IngressDirectAccess: "true"}
+	cases := map[string]struct {
+		reason      string
+		mode        ClaimMode
+		class       string
+		annotations map[string]string
+		deleting    bool
+		want        bool
+		field       string
+	}{
+		"ByClass":             {reason: "our class and direct access", mode: ByClass, class: IngressClass, annotations: direct, want: true},
+		"ByClassQcloud":       {reason: "TKE's class is TKE's", mode: ByClass, class: QcloudClass, annotations: direct},
+		"ByClassNone":         {reason: "so is none at all", mode: ByClass, annotations: direct},
+		"ByAnnotation":        {reason: "where TKE's controller is off its class is ours", mode: ByAnnotation, class: QcloudClass, annotations: direct, want: true},
+		"ByAnnotationNone":    {reason: "and none at all", mode: ByAnnotation, annotations: direct, want: true},
+		"ByAnnotationOurs":    {reason: "our class doesn't hurt", mode: ByAnnotation, class: IngressClass, annotations: direct, want: true},
+		"ByAnnotationForeign": {reason: "another class is another's in any mode", mode: ByAnnotation, class: "nginx", annotations: direct},
+		"NotDirect":           {reason: "the class alone doesn't ask for direct access", mode: ByAnnotation, class: QcloudClass},
+		"OfServices":          {reason: "a Service's annotation says nothing here", mode: ByAnnotation, annotations: map[string]string{DirectAccess: "true"}},
+		"NotABoolean":         {reason: "is complained about and claims nothing", mode: ByAnnotation, annotations: map[string]string{IngressDirectAccess: "on"}, field: IngressDirectAccess},
+		"Deleting":            {reason: "what is going is to be released", mode: ByAnnotation, annotations: direct, deleting: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			ing := ingress(tc.annotations)
+			ing.Class, ing.Deleting = tc.class, tc.deleting
+			got, problem := Claimed(IngressObject(ing), Policy{Cluster: "cls-1", Claim: tc.mode})
+			field := ""
+			if problem != nil {
+				field = problem.Field
+			}
+			if got != tc.want || field != tc.field {
+				t.Errorf("%s: want %t and a problem of %q, got %t and %v", tc.reason, tc.want, tc.field, got, problem)
+			}
+		})
+	}
+}
+
+func TestIngressKeys(t *testing.T) {
+	f := func(kv ...string) *model.Front {
+		f := &ingress(map[string]string{}).Front
+		for i := 0; i < len(kv); i += 2 {
+			f.Annotations[kv[i]] = kv[i+1]
+		}
+		return f
+	}
+	for _, tc := range []struct{ reason, want, got string }{
+		{"what we wrote", "lb-1", LoadBalancerOf(f(IngressLoadBalancerID, "lb-1", LoadBalancerID, "lb-3"))},
+		{"the user's choice beats it", "lb-2", LoadBalancerOf(f(IngressLoadBalancerID, "lb-1", IngressExistingLB, "lb-2"))},
+		{"a TkeServiceConfig by name", "mine", ConfigNameOf(f(IngressConfig, "mine"))},
+		{"one made for it", "site-auto-ingress-config", ConfigNameOf(f(IngressConfigAuto, "true"))},
+		{"a Service's says nothing", "", ConfigNameOf(f(ServiceConfig, "mine", ServiceConfigAuto, "true"))},
+		{"TKE's code of a CLB that isn't usable", "E4019", Usable(&model.LoadBalancer{Tags: map[string]string{"tke-createdBy-flag": "yes"}}, f(), Policy{}).Code},
+		{"and of another cluster's", "E4020", Usable(&model.LoadBalancer{Tags: map[string]string{TagCluster: "cls-2"}}, f(), Policy{Cluster: "cls-1"}).Code},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: want %q, got %q", tc.reason, tc.want, tc.got)
+		}
+	}
+}
+
 func TestIngressListeners(t *testing.T) {
 	web := func() model.IngressRule { return to("web", 80, hostA, "/") }
 	listen := func(v string) *model.Ingress { return ingress(map[string]string{ListenPorts: v}, web()) }
