@@ -31,7 +31,7 @@ func (w *World) Frontend(ctx context.Context, req event.Request) event.Reply {
 		p.fail(err)
 		return p.finish()
 	}
-	subjects, err := p.subjects(ctx, req.Sync.Objects)
+	subjects, err := p.named(ctx)
 	if err != nil {
 		p.fail(err)
 		return p.finish()
@@ -44,6 +44,14 @@ func (w *World) Frontend(ctx context.Context, req event.Request) event.Reply {
 		p.onLoadBalancer(ctx, lb, byLB[lb])
 	}
 	return p.finish()
+}
+
+// named reads what the event is about.
+func (p *pass) named(ctx context.Context) ([]*subject, error) {
+	if p.req.Sync.Everything() {
+		return p.everybody(ctx)
+	}
+	return p.subjects(ctx, p.req.Sync.Objects)
 }
 
 // ward is a Service or Ingress of ours with its CLB.
@@ -309,14 +317,12 @@ func (p *pass) onLoadBalancer(ctx context.Context, lb string, wards []*ward) {
 		return
 	}
 	c := claims{policy: p.Policy, lb: lb, wards: wards}
-	in := plan.Listeners{Observed: observed, Owns: c.owns, Keep: c.keeps}
 	for _, w := range wards {
-		in.Wanted = append(in.Wanted, w.wants.Listeners...)
 		for _, problem := range w.wants.Problems {
 			p.warn(ctx, w.Front, invalid[w.Kind], problem.String())
 		}
 	}
-	listeners := in.Plan()
+	listeners := c.listeners(observed)
 	out := outcome{listeners: listeners.Conflicts, failed: p.applyListeners(ctx, session, lb, listeners)}
 	if len(listeners.Create) > 0 && c.layer7() {
 		if observed, err = session.Listeners(ctx, lb); err != nil {

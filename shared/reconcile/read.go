@@ -72,12 +72,25 @@ func (p *pass) subjects(ctx context.Context, refs []event.Ref) ([]*subject, erro
 // claimedIn reads every Service and Ingress of ours in the namespaces, whatever an
 // event named: a gate is decided over all of a pod's bindings or not at all.
 func (p *pass) claimedIn(ctx context.Context, namespaces []string) ([]*subject, error) {
+	all, err := p.readAll(ctx, namespaces, func(s *model.Service) bool { return s.Type == "LoadBalancer" })
+	return p.claimed(all), err
+}
+
+// everybody reads every Service and Ingress of the cluster that is ours or holds
+// something.
+func (p *pass) everybody(ctx context.Context) ([]*subject, error) {
+	return p.readAll(ctx, []string{""}, func(s *model.Service) bool { return s.Type == "LoadBalancer" || desired.Held(&s.Front) })
+}
+
+// readAll reads the Ingresses of the namespaces ("" for all) and those Services that
+// keep says yes to.
+func (p *pass) readAll(ctx context.Context, namespaces []string, keep func(*model.Service) bool) ([]*subject, error) {
 	r := reader{pass: p, services: map[model.Ref]*model.Service{}}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, namespace := range namespaces {
 		g.Go(func() error {
-			list, err := p.Kube.Services(gctx, namespace, "", func(s *model.Service) bool { return s.Type == "LoadBalancer" })
+			list, err := p.Kube.Services(gctx, namespace, "", keep)
 			for i := range list {
 				r.addService(&list[i])
 			}
@@ -97,8 +110,7 @@ func (p *pass) claimedIn(ctx context.Context, namespaces []string) ([]*subject, 
 	for _, s := range r.services {
 		r.subjects = append(r.subjects, &subject{Object: desired.ServiceObject(s)})
 	}
-	all, err := r.complete(ctx)
-	return p.claimed(all), err
+	return r.complete(ctx)
 }
 
 // claimed keeps the subjects that are ours.

@@ -31,7 +31,11 @@ func (w *World) Readiness(ctx context.Context, req event.Request) event.Reply {
 		p.fail(err)
 		return p.finish()
 	}
-	subjects, err := p.claimedIn(ctx, namespacesOf(req.Sync))
+	namespaces := namespacesOf(req.Sync)
+	if req.Sync.Everything() {
+		namespaces = []string{""}
+	}
+	subjects, err := p.claimedIn(ctx, namespaces)
 	if err != nil {
 		p.fail(err)
 		return p.finish()

@@ -56,11 +56,17 @@ func (c claims) layer7() bool {
 	return slices.ContainsFunc(c.wards, func(w *ward) bool { return w.Ingress != nil })
 }
 
-// onRules plans and makes the rules of the listeners that are ours.
-func (p *pass) onRules(ctx context.Context, session *clb.Session, c claims, observed []model.Listener, out *outcome) error {
-	if !c.layer7() || p.reply.Continue {
-		return nil
+// listeners plans the listeners of the CLB.
+func (c claims) listeners(observed []model.Listener) plan.ListenerPlan {
+	in := plan.Listeners{Observed: observed, Owns: c.owns, Keep: c.keeps}
+	for _, w := range c.wards {
+		in.Wanted = append(in.Wanted, w.wants.Listeners...)
 	}
+	return in.Plan()
+}
+
+// rules plans the rules of the listeners that are the wards'.
+func (c claims) rules(observed []model.Listener) (plan.RulePlan, []model.Listener) {
 	in := plan.Rules{Owner: c.owner}
 	for _, l := range observed {
 		if l.Protocol.Layer7() && c.owns(l.Name) {
@@ -70,14 +76,22 @@ func (p *pass) onRules(ctx context.Context, session *clb.Session, c claims, obse
 	for _, w := range c.wards {
 		in.Wanted = append(in.Wanted, w.wants.Rules...)
 	}
-	todo := in.Plan()
+	return in.Plan(), in.Listeners
+}
+
+// onRules plans and makes the rules of the listeners that are ours.
+func (p *pass) onRules(ctx context.Context, session *clb.Session, c claims, observed []model.Listener, out *outcome) error {
+	if !c.layer7() || p.reply.Continue {
+		return nil
+	}
+	todo, listeners := c.rules(observed)
 	out.rules = todo.Conflicts
 	// What is on a shared listener is ours by our own record alone, so that comes
 	// first, and what is gone leaves it last.
 	if err := p.record(ctx, c, todo, true); err != nil {
 		return err
 	}
-	a := ruleApplier{pass: p, session: session, lb: &c.wards[0].lb, places: model.Spots(in.Listeners), broken: map[model.Spot]error{}}
+	a := ruleApplier{pass: p, session: session, lb: &c.wards[0].lb, places: model.Spots(listeners), broken: map[model.Spot]error{}}
 	a.run(ctx, todo)
 	out.broken = a.broken
 	if a.stopped || p.reply.Continue {

@@ -73,13 +73,18 @@ func (w *World) begin(req event.Request) *pass {
 func (p *pass) finish() event.Reply {
 	for _, s := range p.sessions {
 		for action, n := range s.Calls() {
-			if p.reply.Calls == nil {
-				p.reply.Calls = map[string]int{}
-			}
-			p.reply.Calls[action] += n
+			p.called(action, n)
 		}
 	}
 	return p.reply
+}
+
+// called counts CLB calls.
+func (p *pass) called(action string, n int) {
+	if p.reply.Calls == nil {
+		p.reply.Calls = map[string]int{}
+	}
+	p.reply.Calls[action] += n
 }
 
 // session begins CLB calls under fence.
