@@ -1,5 +1,5 @@
-// Package desired computes what should be from what users wrote: a Service and its
-// pods become listeners and targets. Pure: no clients, no clock, no order of
+// Package desired computes what should be from what users wrote: Services,
+// Ingresses and pods become listeners, rules and targets. Pure: no clients, no clock, no order of
 // effects, only the wanted end.
 package desired
 

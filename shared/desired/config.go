@@ -196,12 +196,9 @@ func (e *entry) oneOf(name, v string, allowed ...string) *string {
 	return &v
 }
 
-// either writes a choice for people.
+// either writes a choice of several for people.
 func either(words []string) string {
 	last := len(words) - 1
-	if last == 0 {
-		return words[0]
-	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 

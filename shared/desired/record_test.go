@@ -78,3 +78,20 @@ func TestHolds(t *testing.T) {
 		t.Errorf("a layer-4 listener goes by protocol and port, got %q, %t", key, ours)
 	}
 }
+
+func TestRefusedCode(t *testing.T) {
+	refused := map[string]string{"HTTP/80": "E1", "HTTPS/443 a.example.com/": "E2", "TCP/80": "E3"}
+	for _, tc := range []struct{ reason, key, want string }{
+		{"by itself", "HTTPS/443 a.example.com/", "E2"},
+		{"with its listener", "HTTP/80 a.example.com/", "E1"},
+		{"a listener by itself", "TCP/80", "E3"},
+		{"another rule of a listener that stands", "HTTPS/443 b.example.com/", ""},
+	} {
+		if got := RefusedCode(refused, tc.key); got != tc.want {
+			t.Errorf("%s: %s: want %q, got %q", tc.reason, tc.key, tc.want, got)
+		}
+	}
+	if got := RefusedCode(map[string]string{RefusedAll: "E4"}, "TCP/80"); got != "E4" {
+		t.Errorf("with everything: want E4, got %q", got)
+	}
+}

@@ -50,6 +50,9 @@ func TestSelected(t *testing.T) {
 	if diff := cmp.Diff([]string{"web, first", "web, second"}, got); diff != "" {
 		t.Errorf("a Service behind several places selects for all of them: -want +got:\n%s", diff)
 	}
+	if got := x.ServicesOf(&model.Pod{Namespace: "default", Labels: map[string]string{"app": "api"}}); len(got) != 1 || got[0] != api {
+		t.Errorf("want the Service that selects it, got %v", got)
+	}
 	if got := len(x.Services()); got != 2 {
 		t.Errorf("want the two Services, got %d", got)
 	}
