@@ -38,7 +38,7 @@ func fill(t *rapid.T, v reflect.Value, depth int) {
 			fill(t, v.Field(i), depth)
 		}
 	case reflect.String:
-		v.SetString(rapid.SampledFrom([]string{"", "HTTP", "HTTPS", "TCP", "MUTUAL", "10.0.0.1", "[::1]", "a.example.com", "2026-01-01 00:00:00", "x"}).Draw(t, "text"))
+		v.SetString(rapid.SampledFrom([]string{"", "HTTP", "HTTPS", "TCP", oneWay, mutual, "10.0.0.1", "[::1]", "a.example.com", "2026-01-01 00:00:00", "x"}).Draw(t, "text"))
 	case reflect.Int64:
 		v.SetInt(rapid.Int64Range(-1, 40).Draw(t, "number"))
 	case reflect.Uint64:
