@@ -41,7 +41,7 @@ func read(args []string, env func(string) string) (*settings, error) {
 	}
 	fs.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig file; without it the Pod's own ServiceAccount is used, never an ambient one")
 	text(&s.Policy.Cluster, "cluster-id", "CLUSTER_ID", "", "the cluster's id, as the functions know it")
-	text(&s.claim, "claim", "CLAIM", string(desired.ByClass), "which Services are ours: class or annotation")
+	text(&s.claim, "claim", "CLAIM", string(desired.ByClass), "which Services and Ingresses are ours: class or annotation")
 	text(&s.network, "network", "NETWORK", string(desired.VPCCNI), "the cluster's network: vpc-cni or global-router")
 	text(&s.Namespace, "namespace", "POD_NAMESPACE", "clb-direct-system", "the forwarder's own namespace")
 	text(&s.Identity, "identity", "POD_NAME", "", "this replica's name, the host's unless set")

@@ -66,7 +66,7 @@ var (
 	oldest  = prometheus.NewDesc(prefix+"oldest_unacknowledged_seconds", "Age of the oldest change that no function has answered for.", []string{"function"}, nil)
 	queued  = prometheus.NewDesc(prefix+"queue_length", "Partitions by function and state: waiting to be sent, being sent, to be called again later, parked after a permanent failure.", []string{"function", "state"}, nil)
 	relists = prometheus.NewDesc(prefix+"lists_total", "Full lists of a resource; more than one means that a watch was lost.", []string{"resource"}, nil)
-	waiting = prometheus.NewDesc(prefix+"undecided_pods", "Pods that a Service of ours selects and that wait for their gate.", nil, nil)
+	waiting = prometheus.NewDesc(prefix+"undecided_pods", "Pods that are selected for a Service or Ingress of ours and that wait for their gate.", nil, nil)
 	age     = prometheus.NewDesc(prefix+"watch_silent_seconds", "Time since a resource's watch last said anything; a bookmark comes about every minute.", []string{"resource"}, nil)
 )
 

@@ -30,6 +30,7 @@ import (
 	"github.com/clb-direct/clb-direct/infra/forwarder/watch"
 	"github.com/clb-direct/clb-direct/infra/forwarder/webhook"
 	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/kube"
 )
 
 // Options of a Replica.
@@ -50,9 +51,9 @@ type Options struct {
 	// Linger is how long a replica that was told to stop still serves the webhook,
 	// until nobody is sent to it any more.
 	Linger time.Duration
-	// Discover is how often TkeServiceConfigs are looked for where there are none,
-	// Mend how often certificate and webhook configuration are read again; default
-	// 30 s both.
+	// Discover is how often the API server is asked for what it may have or not,
+	// TkeServiceConfigs and Ingresses, Mend how often certificate and webhook
+	// configuration are read again; default 30 s both.
 	Discover, Mend time.Duration
 	Log            *slog.Logger
 }
@@ -108,12 +109,16 @@ func New(o Options) (*Replica, error) {
 		Queue: queue.Options{Parallel: o.Parallel, Now: time.Now, Random: rand.Float64},
 	})
 	r.metrics.registry.MustRegister(state{index: x, relay: r.relay, pulse: pulse, now: time.Now})
-	if err := r.prepareWebhook(x); err != nil {
+	edge, err := kube.New(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.prepareWebhook(x, edge); err != nil {
 		return nil, err
 	}
 	wo := watch.Options{Client: client, Metadata: meta, Index: x, Offer: r.relay.Offer, Discover: o.Discover, Log: o.Log}
 	if r.upkeep != nil {
-		wo.Services = r.upkeep.Changed
+		wo.Fronts = r.upkeep.Changed
 	}
 	if r.watch, err = watch.New(wo); err != nil {
 		return nil, err
@@ -123,7 +128,7 @@ func New(o Options) (*Replica, error) {
 
 // prepareWebhook makes handler, certificate and registration, unless there is to be
 // no webhook.
-func (r *Replica) prepareWebhook(x *index.Index) error {
+func (r *Replica) prepareWebhook(x *index.Index, edge *kube.Client) error {
 	w := r.o.Webhook
 	if w.Listen == "" {
 		return nil
@@ -153,7 +158,7 @@ func (r *Replica) prepareWebhook(x *index.Index) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+webhook.Path, &webhook.Handler{
-		Claims: x.Claims, Fresh: webhook.NewFresh(r.client, r.o.Policy).Services, Count: r.metrics.decided, Log: r.o.Log,
+		Claims: x.Claims, Fresh: webhook.NewFresh(edge, r.o.Policy).Services, Count: r.metrics.decided, Log: r.o.Log,
 	})
 	r.handler = mux
 	return nil

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"sync"
 	"time"
 )
@@ -65,11 +66,10 @@ func (p *Pulse) Ages() map[string]time.Duration {
 
 // kind tells which resource a cluster-wide list or watch is about, and counts lists.
 func (p *Pulse) kind(r *http.Request) (resource string, watching bool) {
-	name := path.Base(r.URL.Path)
-	if r.Method != http.MethodGet || (r.URL.Path != "/api/v1/"+name || name != "pods" && name != "services") &&
-		r.URL.Path != "/apis/"+ServiceConfigs.Group+"/"+ServiceConfigs.Version+"/"+ServiceConfigs.Resource {
+	if r.Method != http.MethodGet || !felt(r.URL.Path) {
 		return "", false
 	}
+	name := path.Base(r.URL.Path)
 	q := r.URL.Query()
 	watching = q.Get("watch") == "true" || q.Get("watch") == "1"
 	if !watching && q.Get("continue") == "" || q.Get("sendInitialEvents") == "true" {
@@ -83,6 +83,18 @@ func (p *Pulse) kind(r *http.Request) (resource string, watching bool) {
 	return name, watching
 }
 
+// watched are the resources of every version that we list everywhere.
+var watched = map[string][]string{
+	"/api/v1":                         {"pods", "services", "secrets"},
+	"/apis/networking.k8s.io/v1":      {"ingresses"},
+	"/apis/networking.k8s.io/v1beta1": {"ingresses"},
+	"/apis/extensions/v1beta1":        {"ingresses"},
+	"/apis/" + ServiceConfigs.Group + "/" + ServiceConfigs.Version: {ServiceConfigs.Resource},
+}
+
+// felt tells whether a path is that of all objects of a watched resource.
+func felt(p string) bool { return slices.Contains(watched[path.Dir(p)], path.Base(p)) }
+
 func (p *Pulse) hear(resource string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,18 +104,18 @@ func (p *Pulse) hear(resource string) {
 	p.heard[resource] = p.Now()
 }
 
-func (p *Pulse) feel(resource string, body io.ReadCloser) io.ReadCloser {
+func (p *Pulse) feel(resource string, from io.ReadCloser) io.ReadCloser {
 	limit := p.Silence
 	if limit == 0 {
 		limit = Silence
 	}
-	b := &felt{ReadCloser: body, limit: limit, hear: func() { p.hear(resource) }}
-	b.timer = time.AfterFunc(limit, func() { _ = body.Close() })
+	b := &body{ReadCloser: from, limit: limit, hear: func() { p.hear(resource) }}
+	b.timer = time.AfterFunc(limit, func() { _ = from.Close() })
 	return b
 }
 
-// felt is a watch's body.
-type felt struct {
+// body is a watch's.
+type body struct {
 	io.ReadCloser
 	limit time.Duration
 	timer *time.Timer
@@ -111,19 +123,19 @@ type felt struct {
 }
 
 // Read notes that the watch lives.
-func (f *felt) Read(b []byte) (int, error) {
-	n, err := f.ReadCloser.Read(b)
+func (b *body) Read(to []byte) (int, error) {
+	n, err := b.ReadCloser.Read(to)
 	if n > 0 {
-		f.hear()
-		f.timer.Reset(f.limit)
+		b.hear()
+		b.timer.Reset(b.limit)
 	}
 	return n, err
 }
 
 // Close ends the watch.
-func (f *felt) Close() error {
-	f.timer.Stop()
-	return f.ReadCloser.Close()
+func (b *body) Close() error {
+	b.timer.Stop()
+	return b.ReadCloser.Close()
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

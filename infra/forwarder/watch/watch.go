@@ -1,6 +1,6 @@
-// Package watch keeps the index up with the cluster: shared informers over pods and
-// Services that hold only what matters, and over the metadata of
-// TkeServiceConfigs where the cluster has them.
+// Package watch keeps the index up with the cluster: shared informers over pods,
+// Services and Ingresses that hold only what matters, and over the metadata of
+// TkeServiceConfigs and of secrets, whose contents stay where they are.
 package watch
 
 import (
@@ -12,24 +12,19 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
+	networkingv1 "k8s.io/api/networking/v1"
+	networkingv1beta1 "k8s.io/api/networking/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
 	"github.com/clb-direct/clb-direct/infra/forwarder/work"
 	"github.com/clb-direct/clb-direct/shared/kube"
-	"github.com/clb-direct/clb-direct/shared/model"
 )
-
-// ServiceConfigs is the resource of TkeServiceConfigs (457/45490).
-var ServiceConfigs = schema.GroupVersionResource{Group: "cloud.tencent.com", Version: "v1alpha1", Resource: "tkeserviceconfigs"}
 
 // Options of a Watch.
 type Options struct {
@@ -38,10 +33,10 @@ type Options struct {
 	Index    *index.Index
 	// Offer takes what became worth a look.
 	Offer func([]work.Mark)
-	// Services is called after the index has taken in a change of a Service.
-	Services func()
-	// Discover is how often the API server is asked whether it has TkeServiceConfigs;
-	// default 30 s.
+	// Fronts is called after the index has taken in a change of a Service or Ingress.
+	Fronts func()
+	// Discover is how often the API server is asked whether it has TkeServiceConfigs,
+	// and Ingresses in which version; default 30 s.
 	Discover time.Duration
 	Log      *slog.Logger
 }
@@ -50,8 +45,11 @@ type Options struct {
 type Watch struct {
 	o      Options
 	synced []cache.InformerSynced
-	// both are the informers of pods and Services.
-	factory informers.SharedInformerFactory
+	// factory has the informers of what every cluster has: pods and Services.
+	factory   informers.SharedInformerFactory
+	ingresses *optional
+	secrets   *optional
+	configs   *optional
 }
 
 // New registers the handlers; nothing is read until Run.
@@ -60,6 +58,9 @@ func New(o Options) (*Watch, error) {
 		o.Discover = 30 * time.Second
 	}
 	w := &Watch{o: o, factory: informers.NewSharedInformerFactoryWithOptions(o.Client, 0, informers.WithTransform(Trim))}
+	w.ingresses = newOptional(w.findIngresses, w.watchIngresses)
+	w.secrets = newOptional(w.findSecrets, w.watchSecrets)
+	w.configs = newOptional(w.findConfigs, w.watchConfigs)
 	pods := w.factory.Core().V1().Pods().Informer()
 	services := w.factory.Core().V1().Services().Informer()
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{pods: w.pods(), services: w.services()} {
@@ -69,6 +70,7 @@ func New(o Options) (*Watch, error) {
 		}
 		w.synced = append(w.synced, registration.HasSynced)
 	}
+	w.synced = append(w.synced, w.ingresses.hasSynced)
 	return w, nil
 }
 
@@ -76,7 +78,11 @@ func New(o Options) (*Watch, error) {
 func (w *Watch) Run(ctx context.Context) {
 	w.factory.StartWithContext(ctx)
 	defer w.factory.Shutdown()
-	w.followConfigs(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, o := range []*optional{w.ingresses, w.secrets, w.configs} {
+		running.Go(func() { o.follow(ctx, w.o.Discover, w.o.Log) })
+	}
 }
 
 // Synced tells whether everything that existed at the start is in the index.
@@ -126,7 +132,7 @@ func (w *Watch) services() cache.ResourceEventHandler {
 		UpdateFunc: func(_, obj any) { set(obj) },
 		DeleteFunc: func(obj any) {
 			if s, ok := last(obj).(*corev1.Service); ok {
-				w.o.Offer(w.o.Index.DeleteService(model.Ref{Namespace: s.Namespace, Name: s.Name}))
+				w.o.Offer(w.o.Index.DeleteService(s.Namespace, s.Name, s.ResourceVersion))
 				w.changed()
 			}
 		},
@@ -134,8 +140,8 @@ func (w *Watch) services() cache.ResourceEventHandler {
 }
 
 func (w *Watch) changed() {
-	if w.o.Services != nil {
-		w.o.Services()
+	if w.o.Fronts != nil {
+		w.o.Fronts()
 	}
 }
 
@@ -148,89 +154,8 @@ func last(obj any) any {
 	return obj
 }
 
-// followConfigs watches TkeServiceConfigs while the API server has them.
-func (w *Watch) followConfigs(ctx context.Context) {
-	var running sync.WaitGroup
-	defer running.Wait()
-	var stop context.CancelFunc
-	defer func() {
-		if stop != nil {
-			stop()
-		}
-	}()
-	ticker := time.NewTicker(w.o.Discover)
-	defer ticker.Stop()
-	for {
-		has, err := hasServiceConfigs(w.o.Client.Discovery())
-		switch {
-		case err != nil && ctx.Err() == nil:
-			w.o.Log.Warn("discovering", "group", ServiceConfigs.GroupVersion(), "error", err)
-		case has && stop == nil:
-			watching, cancel := context.WithCancel(ctx)
-			stop = cancel
-			running.Go(func() { w.watchConfigs(watching) })
-		case err == nil && !has && stop != nil:
-			stop()
-			stop = nil
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-func (w *Watch) watchConfigs(ctx context.Context) {
-	informer := metadatainformer.NewFilteredMetadataInformer(w.o.Metadata, ServiceConfigs, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
-	if err := informer.SetTransform(Trim); err != nil {
-		w.o.Log.Error("watching TkeServiceConfigs", "error", err)
-		return
-	}
-	changed := func(obj any) {
-		if m, ok := last(obj).(*metav1.PartialObjectMetadata); ok {
-			w.o.Offer(w.o.Index.SetConfig(model.Ref{Namespace: m.Namespace, Name: m.Name}, m.ResourceVersion))
-		}
-	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: changed,
-		UpdateFunc: func(old, now any) {
-			a, aOK := old.(*metav1.PartialObjectMetadata)
-			b, bOK := now.(*metav1.PartialObjectMetadata)
-			if aOK && bOK && a.UID == b.UID && a.Generation == b.Generation {
-				return // labels and the like
-			}
-			changed(now)
-		},
-		DeleteFunc: changed,
-	})
-	if err != nil {
-		w.o.Log.Error("watching TkeServiceConfigs", "error", err)
-		return
-	}
-	informer.RunWithContext(ctx)
-}
-
-// hasServiceConfigs asks the API server; what newer or other groups it has is not
-// our business.
-func hasServiceConfigs(d discovery.DiscoveryInterface) (bool, error) {
-	list, err := d.ServerResourcesForGroupVersion(ServiceConfigs.GroupVersion().String())
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for _, r := range list.APIResources {
-		if r.Name == ServiceConfigs.Resource {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
 // errUnknown is for an object that no informer of ours should hold.
-var errUnknown = errors.New("not a pod, a Service or an object's metadata")
+var errUnknown = errors.New("not a pod, a Service, an Ingress or an object's metadata")
 
 // Trim is the informers' transform: it keeps what the index reads. It changes the
 // object in place and is idempotent.
@@ -240,6 +165,15 @@ func Trim(obj any) (any, error) {
 		return kube.TrimPod(o), nil
 	case *corev1.Service:
 		return trimService(o), nil
+	case *networkingv1.Ingress:
+		trimMeta(&o.ObjectMeta)
+		return o, nil
+	case *networkingv1beta1.Ingress:
+		trimMeta(&o.ObjectMeta)
+		return o, nil
+	case *extensionsv1beta1.Ingress:
+		trimMeta(&o.ObjectMeta)
+		return o, nil
 	case *metav1.PartialObjectMetadata:
 		o.ManagedFields, o.Annotations, o.Labels, o.OwnerReferences = nil, nil, nil, nil
 		return o, nil
@@ -251,22 +185,22 @@ func Trim(obj any) (any, error) {
 }
 
 // trimService keeps what kube.ServiceFrom reads, and of Services that can't be ours
-// only what shows that.
+// only what an Ingress of ours may need of them.
 func trimService(s *corev1.Service) *corev1.Service {
-	s.ManagedFields, s.OwnerReferences, s.Labels = nil, nil, nil
+	trimMeta(&s.ObjectMeta)
+	spec := corev1.ServiceSpec{Type: s.Spec.Type, Selector: s.Spec.Selector, Ports: s.Spec.Ports}
+	status := corev1.ServiceStatus{}
 	if s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Finalizers) == 0 {
 		s.Annotations = nil
-		s.Spec = corev1.ServiceSpec{Type: s.Spec.Type}
-		s.Status = corev1.ServiceStatus{}
-		return s
+	} else {
+		spec.LoadBalancerClass, status.LoadBalancer = s.Spec.LoadBalancerClass, s.Status.LoadBalancer
 	}
-	delete(s.Annotations, corev1.LastAppliedConfigAnnotation)
-	s.Spec = corev1.ServiceSpec{
-		Type:              s.Spec.Type,
-		Selector:          s.Spec.Selector,
-		Ports:             s.Spec.Ports,
-		LoadBalancerClass: s.Spec.LoadBalancerClass,
-	}
-	s.Status = corev1.ServiceStatus{LoadBalancer: s.Status.LoadBalancer}
+	s.Spec, s.Status = spec, status
 	return s
+}
+
+// trimMeta drops what no front is read for.
+func trimMeta(m *metav1.ObjectMeta) {
+	m.ManagedFields, m.OwnerReferences, m.Labels = nil, nil, nil
+	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
 }

@@ -10,12 +10,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
+	networkingv1 "k8s.io/api/networking/v1"
+	networkingv1beta1 "k8s.io/api/networking/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/kube"
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 func service(t corev1.ServiceType, finalizers ...string) *corev1.Service {
@@ -60,20 +65,41 @@ func TestTrimIsIdempotentAndKeepsWhatIsRead(t *testing.T) {
 				t.Errorf("%s: trimmed twice is not trimmed once: %s", tc.reason, diff)
 			}
 			after := kube.ServiceFrom(once.(*corev1.Service))
-			wasClaimed, _ := desired.Claimed(&before, policy)
-			isClaimed, _ := desired.Claimed(&after, policy)
-			if wasClaimed != isClaimed || desired.Held(&before) != desired.Held(&after) {
-				t.Errorf("%s: claimed %v and held %v became %v and %v", tc.reason, wasClaimed, desired.Held(&before), isClaimed, desired.Held(&after))
+			wasClaimed, _ := desired.Claimed(desired.ServiceObject(&before), policy)
+			isClaimed, _ := desired.Claimed(desired.ServiceObject(&after), policy)
+			if wasClaimed != isClaimed || desired.Held(&before.Front) != desired.Held(&after.Front) {
+				t.Errorf("%s: claimed %v and held %v became %v and %v", tc.reason, wasClaimed, desired.Held(&before.Front), isClaimed, desired.Held(&after.Front))
 			}
 			delete(before.Annotations, corev1.LastAppliedConfigAnnotation)
 			if tc.same {
 				if diff := cmp.Diff(before, after); diff != "" {
 					t.Errorf("%s: -untrimmed +trimmed\n%s", tc.reason, diff)
 				}
-			} else if len(after.Annotations)+len(after.Ports)+len(after.Selector) > 0 {
-				t.Errorf("%s: kept %+v", tc.reason, after)
+				return
+			}
+			before.Front, after.Front = model.Front{}, model.Front{Annotations: after.Annotations}
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("%s, but an Ingress may name it: -untrimmed +trimmed\n%s", tc.reason, diff)
 			}
 		})
+	}
+	for name, o := range map[string]metav1.Object{"v1": &networkingv1.Ingress{}, "networking/v1beta1": &networkingv1beta1.Ingress{}, "extensions/v1beta1": &extensionsv1beta1.Ingress{}} {
+		o.SetAnnotations(map[string]string{desired.IngressDirectAccess: "true", corev1.LastAppliedConfigAnnotation: "{}"})
+		o.SetFinalizers([]string{desired.IngressFinalizer})
+		o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl"}})
+		o.SetLabels(map[string]string{"a": "b"})
+		got, err := Trim(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ing, err := kube.IngressFrom(got.(runtime.Object))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := model.Front{Kind: model.KindIngress, Annotations: map[string]string{desired.IngressDirectAccess: "true"}, Finalizers: []string{desired.IngressFinalizer}}
+		if diff := cmp.Diff(want, ing.Front); diff != "" || len(o.GetManagedFields())+len(o.GetLabels()) > 0 {
+			t.Errorf("Ingress of %s: trimmed to %+v\n-want +got\n%s", name, o, diff)
+		}
 	}
 	if _, err := Trim(&corev1.Node{}); !errors.Is(err, errUnknown) {
 		t.Errorf("a Node: %v", err)
@@ -139,6 +165,8 @@ func TestPulseFeelsOnlyClusterWideWatches(t *testing.T) {
 	for _, u := range []string{
 		"/api/v1/pods?limit=500", "/api/v1/pods?limit=500&continue=x", "/api/v1/services?watch=true", "/api/v1/namespaces/a/services",
 		"/apis/cloud.tencent.com/v1alpha1/tkeserviceconfigs", "/api/v1/nodes", "/api/v1/namespaces/pods",
+		"/apis/networking.k8s.io/v1/ingresses?limit=500", "/apis/networking.k8s.io/v1/namespaces/a/ingresses", "/apis/networking.k8s.io/v1/networkpolicies",
+		"/api/v1/secrets", "/api/v1/namespaces/a/secrets/b",
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1"+u, nil)
 		if err != nil {
@@ -150,7 +178,7 @@ func TestPulseFeelsOnlyClusterWideWatches(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	if diff := cmp.Diff(map[string]int{"pods": 1, "tkeserviceconfigs": 1}, p.Lists()); diff != "" {
+	if diff := cmp.Diff(map[string]int{"pods": 1, "tkeserviceconfigs": 1, "ingresses": 1, "secrets": 1}, p.Lists()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }

@@ -2,12 +2,10 @@ package webhook
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"slices"
 	"sync"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/kube"
@@ -17,9 +15,9 @@ import (
 // listTimeout leaves the API server, which waits 3 s for us, time to go on.
 const listTimeout = 1500 * time.Millisecond
 
-// Fresh lists the claimed Services of a namespace, whoever asks meanwhile sharing
-// the next list: one that began before the question could miss what was made
-// before the question.
+// Fresh lists the Services of a namespace whose pods get a gate, whoever asks
+// meanwhile sharing the next list: one that began before the question could miss what
+// was made before the question.
 type Fresh struct {
 	list func(ctx context.Context, namespace string) ([]model.Service, error)
 
@@ -36,29 +34,47 @@ type call struct {
 	err      error
 }
 
-// NewFresh lists with client what policy claims.
-func NewFresh(client kubernetes.Interface, policy desired.Policy) *Fresh {
+// NewFresh lists with client what policy claims: Services, and those behind
+// Ingresses.
+func NewFresh(client *kube.Client, policy desired.Policy) *Fresh {
 	return newFresh(func(ctx context.Context, namespace string) ([]model.Service, error) {
-		list, err := client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("listing Services: %w", err)
-		}
-		var out []model.Service
-		for i := range list.Items {
-			svc := kube.ServiceFrom(&list.Items[i])
-			if claimed, _ := desired.Claimed(&svc, policy); claimed {
-				out = append(out, svc)
+		var services []model.Service
+		var ingresses []model.Ingress
+		var servicesErr, ingressesErr error
+		var both sync.WaitGroup
+		both.Go(func() { services, servicesErr = client.Services(ctx, namespace, "", nil) })
+		both.Go(func() { ingresses, ingressesErr = client.Ingresses(ctx, namespace, "", nil) })
+		both.Wait()
+		// What is known is of use, whatever else couldn't be read.
+		return claimed(services, ingresses, policy), errors.Join(servicesErr, ingressesErr)
+	})
+}
+
+// claimed are those of services that are claimed or that a claimed Ingress names.
+func claimed(services []model.Service, ingresses []model.Ingress, policy desired.Policy) []model.Service {
+	names := map[string]bool{}
+	add := func(o desired.Object) {
+		if ours, _ := desired.Claimed(o, policy); ours {
+			for _, name := range desired.ServicesOf(o) {
+				names[name] = true
 			}
 		}
-		return out, nil
-	})
+	}
+	for i := range services {
+		add(desired.ServiceObject(&services[i]))
+	}
+	for i := range ingresses {
+		add(desired.IngressObject(&ingresses[i]))
+	}
+	return slices.DeleteFunc(services, func(s model.Service) bool { return !names[s.Name] })
 }
 
 func newFresh(list func(context.Context, string) ([]model.Service, error)) *Fresh {
 	return &Fresh{list: list, flights: map[string]*flight{}}
 }
 
-// Services gives the claimed Services of a namespace as they are now or later.
+// Services gives the Services of a namespace whose pods get a gate, as they are now or
+// later: with an error too what is known all the same.
 func (f *Fresh) Services(ctx context.Context, namespace string) ([]model.Service, error) {
 	c := f.join(namespace)
 	select {

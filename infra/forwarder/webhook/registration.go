@@ -25,8 +25,8 @@ const (
 	timeoutSeconds = 3
 )
 
-// linger is how long a namespace stays registered after its last claimed Service
-// has gone; also how long a replica's view may lag behind another's.
+// linger is how long a namespace stays registered after the last claimed object
+// in it has gone; also how long a replica's view may lag behind another's.
 const linger = time.Minute
 
 // Registration keeps the MutatingWebhookConfiguration: how the API server reaches
@@ -40,14 +40,14 @@ type Registration struct {
 	// URL, if set, is how the API server reaches us; else Service is.
 	URL     string
 	Service admissionregistrationv1.ServiceReference
-	// Namespaces are those with a claimed Service.
+	// Namespaces are those with something claimed.
 	Namespaces func() []string
 	// Leading tells whether this replica may take namespaces away.
 	Leading func() bool
 	Now     func() time.Time
 
 	// last is the configuration as last seen, absent since when each registered
-	// namespace has had no claimed Service.
+	// namespace has had nothing claimed.
 	last   *admissionregistrationv1.MutatingWebhookConfiguration
 	absent map[string]time.Time
 }

@@ -1,5 +1,5 @@
-// Package webhook gives a pod that a claimed Service selects its readiness gate, at
-// its creation: a mutating admission webhook with a certificate of its own and a
+// Package webhook gives a pod that a claimed Service selects, or one behind a claimed
+// Ingress, its readiness gate, at its creation: a mutating admission webhook with a certificate of its own and a
 // registration that it keeps itself. When in doubt it allows: a pod without a gate is
 // a loss, a pod that can't be created is worse.
 package webhook
@@ -31,8 +31,8 @@ type Decision string
 
 // The decisions.
 const (
-	// Gated: the pod got its gate. Had: it came with one. Unselected: no claimed
-	// Service selects it.
+	// Gated: the pod got its gate. Had: it came with one. Unselected: nothing claimed
+	// selects it.
 	Gated, Had, Unselected Decision = "gated", "had", "unselected"
 	// Other: not a pod's creation. Malformed: not a review.
 	Other, Malformed Decision = "other", "malformed"
@@ -42,10 +42,11 @@ const (
 
 // Handler answers reviews.
 type Handler struct {
-	// Claims tells, from the cache, whether a claimed Service selects labels.
+	// Claims tells, from the cache, whether a claimed Service, or one behind a claimed
+	// Ingress, selects labels.
 	Claims func(namespace string, labels map[string]string) bool
-	// Fresh gives the claimed Services of a namespace as the API server has them now;
-	// the cache may be a moment behind a Service made just before its pods.
+	// Fresh gives such Services of a namespace as the API server has them now; the
+	// cache may be a moment behind one made just before its pods.
 	Fresh func(ctx context.Context, namespace string) ([]model.Service, error)
 	// Count is told every decision.
 	Count func(Decision)
@@ -109,12 +110,12 @@ func (h *Handler) decide(ctx context.Context, r *admissionv1.AdmissionRequest) (
 	selected := h.Claims(r.Namespace, p.Metadata.Labels)
 	if !selected {
 		services, err := h.Fresh(ctx, r.Namespace)
-		if err != nil {
-			h.Log.Warn("listing Services", "namespace", r.Namespace, "error", err)
-			return nil, Unknown
-		}
 		for i := range services {
 			selected = selected || services[i].Selects(r.Namespace, p.Metadata.Labels)
+		}
+		if err != nil && !selected {
+			h.Log.Warn("listing what is claimed", "namespace", r.Namespace, "error", err)
+			return nil, Unknown
 		}
 	}
 	if !selected {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
@@ -54,9 +55,11 @@ func TestReviews(t *testing.T) {
 	const mark = `{"op":"add","path":"/metadata/annotations","value":{"` + model.GateMark + `":"true"}}`
 	const first = `[{"op":"add","path":"/spec/readinessGates","value":[{"conditionType":"` + model.GateType + `"}]},` + mark + `]`
 	const another = `[{"op":"add","path":"/spec/readinessGates/-","value":{"conditionType":"` + model.GateType + `"}},` + mark + `]`
+	fresh := []model.Service{{Front: model.Front{Namespace: "default", Name: "s"}, Selector: map[string]string{"app": "fresh"}}}
 	cases := map[string]struct {
 		reason   string
 		body     string
+		fresh    []model.Service
 		listErr  error
 		version  string
 		patch    string
@@ -65,11 +68,12 @@ func TestReviews(t *testing.T) {
 	}{
 		"Selected":       {reason: "the cache knows the Service", body: review("v1", podObject("cached"), nil), patch: first, decision: Gated},
 		"SelectedV1beta": {reason: "an older API server", body: review("v1beta1", podObject("cached"), nil), version: "v1beta1", patch: first, decision: Gated},
-		"JustMade":       {reason: "the API server knows a Service that the cache doesn't yet", body: review("v1", podObject("fresh"), nil), patch: first, decision: Gated},
+		"JustMade":       {reason: "the API server knows a Service that the cache doesn't yet", body: review("v1", podObject("fresh"), nil), fresh: fresh, patch: first, decision: Gated},
+		"JustMadeHalf":   {reason: "what else couldn't be read doesn't matter to it", body: review("v1", podObject("fresh"), nil), fresh: fresh, listErr: errors.New("half down"), patch: first, decision: Gated},
 		"OtherGate":      {reason: "the pod's own gates stay", body: review("v1", podObject("cached", "example.com/other"), nil), patch: another, decision: Gated},
 		"Had":            {reason: "a gate from the template is ours to decide", body: review("v1", podObject("cached", model.GateType), nil), patch: "[" + mark + "]", decision: Had},
 		"Again":          {reason: "a reinvocation changes nothing", body: review("v1", marked(podObject("cached", model.GateType)), nil), decision: Had},
-		"Unselected":     {reason: "no Service of ours", body: review("v1", podObject("loose"), nil), decision: Unselected},
+		"Unselected":     {reason: "no Service of ours", body: review("v1", podObject("loose"), nil), fresh: fresh, decision: Unselected},
 		"Unknown":        {reason: "when the API server doesn't tell, the pod is let in", body: review("v1", podObject("fresh"), nil), listErr: errors.New("down"), decision: Unknown},
 		"CachedAndDown":  {reason: "what the cache knows needs no API server", body: review("v1", podObject("cached"), nil), listErr: errors.New("down"), patch: first, decision: Gated},
 		"Update": {reason: "gates can't be added later", decision: Other,
@@ -92,7 +96,7 @@ func TestReviews(t *testing.T) {
 			h := &Handler{
 				Claims: func(ns string, labels map[string]string) bool { return ns == "default" && labels["app"] == "cached" },
 				Fresh: func(_ context.Context, ns string) ([]model.Service, error) {
-					return []model.Service{{Namespace: "default", Name: "s", Selector: map[string]string{"app": "fresh"}}}, tc.listErr
+					return tc.fresh, tc.listErr
 				},
 				Count: func(d Decision) { decisions = append(decisions, d) },
 				Log:   slog.New(slog.DiscardHandler),
@@ -135,6 +139,32 @@ func TestReviews(t *testing.T) {
 	}
 }
 
+func TestClaimed(t *testing.T) {
+	plain := func(name string) model.Service {
+		return model.Service{Front: model.Front{Kind: model.KindService, Namespace: "default", Name: name}, Type: "ClusterIP"}
+	}
+	ours := plain("ours")
+	ours.Type, ours.Annotations = "LoadBalancer", map[string]string{desired.DirectAccess: "true"}
+	ingress := func(class, service string) model.Ingress {
+		return model.Ingress{
+			Front: model.Front{Kind: model.KindIngress, Namespace: "default", Name: "i", Class: class, Annotations: map[string]string{desired.IngressDirectAccess: "true"}},
+			Rules: []model.IngressRule{{Path: "/", Backend: model.IngressBackend{Service: service, PortNumber: 80}}},
+		}
+	}
+	got := claimed(
+		[]model.Service{plain("behind"), ours, plain("loose"), plain("behind-another")},
+		[]model.Ingress{ingress(desired.QcloudClass, "behind"), ingress("nginx", "behind-another"), ingress("", "nobody")},
+		desired.Policy{Claim: desired.ByAnnotation},
+	)
+	var names []string
+	for _, s := range got {
+		names = append(names, s.Name)
+	}
+	if diff := cmp.Diff([]string{"behind", "ours"}, names); diff != "" {
+		t.Errorf("the claimed one and the one behind a claimed Ingress: -want +got\n%s", diff)
+	}
+}
+
 // TestFreshListBeginsAfterTheQuestion asks while a list is under way: its answer
 // may miss what was made before the question, so another list is waited for, and
 // everybody who asks meanwhile shares it.
@@ -145,7 +175,7 @@ func TestFreshListBeginsAfterTheQuestion(t *testing.T) {
 			n++
 			name := fmt.Sprint("list-", n)
 			time.Sleep(10 * time.Millisecond)
-			return []model.Service{{Name: name}}, nil
+			return []model.Service{{Front: model.Front{Name: name}}}, nil
 		})
 		answers := make(chan string, 100)
 		ask := func() {
