@@ -139,5 +139,14 @@ func (c *Client) Ingresses(ctx context.Context, namespace, resourceVersion strin
 		}
 		return err
 	})
+	if fault.Is(err, fault.NotFound) {
+		c.forgetIngresses() // a server that was upgraded serves them elsewhere
+	}
 	return out, err
+}
+
+func (c *Client) forgetIngresses() {
+	c.ingress.mu.Lock()
+	defer c.ingress.mu.Unlock()
+	c.ingress.found, c.ingress.version, c.ingress.client = false, nil, nil
 }

@@ -29,10 +29,16 @@ type agedServer struct {
 	asked []string
 }
 
+func (a *agedServer) serve(resources map[string][]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.resources = resources
+}
+
 func (a *agedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.asked = append(a.asked, r.Method+" "+r.URL.Path)
-	down := a.down
+	down, served := a.down, a.resources
 	a.mu.Unlock()
 	answer := func(code int, v any) {
 		w.Header().Set("Content-Type", "application/json")
@@ -46,7 +52,7 @@ func (a *agedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/apis/")
-	if resources, ok := a.resources[path]; ok {
+	if resources, ok := served[path]; ok {
 		var list []map[string]string
 		for _, name := range resources {
 			list = append(list, map[string]string{"name": name})
@@ -54,7 +60,7 @@ func (a *agedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(http.StatusOK, map[string]any{"kind": "APIResourceList", "groupVersion": path, "resources": list})
 		return
 	}
-	for version, resources := range a.resources {
+	for version, resources := range served {
 		rest, ok := strings.CutPrefix(path, version+"/namespaces/ns/ingresses")
 		if !ok || !slices.Contains(resources, "ingresses") {
 			continue
@@ -142,6 +148,25 @@ func TestIngressDiscovery(t *testing.T) {
 				t.Errorf("%s: what refers to an Ingress names %s, want %s", tc.reason, got, tc.want)
 			}
 		})
+	}
+}
+
+// TestIngressesMove: an upgrade takes a version away, and a process that outlives it
+// finds the other.
+func TestIngressesMove(t *testing.T) {
+	server := &agedServer{resources: map[string][]string{"extensions/v1beta1": {"ingresses"}}}
+	srv := httptest.NewServer(server)
+	defer srv.Close()
+	c := newClient(t, &rest.Config{Host: srv.URL})
+	if list, err := c.Ingresses(t.Context(), "ns", "", nil); err != nil || len(list) != 1 {
+		t.Fatalf("want one, got %v, %v", list, err)
+	}
+	server.serve(map[string][]string{"networking.k8s.io/v1": {"ingresses"}})
+	if _, err := c.Ingresses(t.Context(), "ns", "", nil); !fault.Is(err, fault.NotFound) {
+		t.Errorf("where it was: want NotFound, got %v", err)
+	}
+	if list, err := c.Ingresses(t.Context(), "ns", "", nil); err != nil || len(list) != 1 {
+		t.Errorf("where it is: want one, got %v, %v", list, err)
 	}
 }
 
