@@ -147,6 +147,26 @@ func (o Object) candidate(p Policy) bool {
 	return o.Class == Class || p.Claim == ByAnnotation && o.Class == ""
 }
 
+// WhyNotClaimed says, for people, what keeps an object from being ours.
+func WhyNotClaimed(o Object, p Policy) string {
+	k := KeysOf(o.Kind)
+	switch on, _ := Bool(o.Annotations, k.DirectAccess); {
+	case o.Service != nil && o.Service.Type != "LoadBalancer":
+		return fmt.Sprintf("its type is %s, must be LoadBalancer", o.Service.Type)
+	case !o.candidate(p) && o.Ingress != nil && p.Claim == ByClass:
+		return fmt.Sprintf("its class is %q, must be %q (CLAIM=class)", o.Class, IngressClass)
+	case !o.candidate(p) && o.Ingress != nil:
+		return fmt.Sprintf("its class is %q, must be %q, %q or none (CLAIM=annotation)", o.Class, QcloudClass, IngressClass)
+	case !o.candidate(p) && p.Claim == ByClass:
+		return fmt.Sprintf("its loadBalancerClass is %q, must be %q (CLAIM=class)", o.Class, Class)
+	case !o.candidate(p):
+		return fmt.Sprintf("its loadBalancerClass is %q, must be %q or none (CLAIM=annotation)", o.Class, Class)
+	case !on:
+		return fmt.Sprintf("it is not annotated %s: \"true\"", k.DirectAccess)
+	}
+	return "it is being deleted"
+}
+
 // Bool reads a boolean annotation; absent is false.
 func Bool(annotations map[string]string, key string) (bool, *Problem) {
 	v, ok := annotations[key]

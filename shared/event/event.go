@@ -179,6 +179,10 @@ type Reply struct {
 	Calls map[string]int `json:"calls,omitempty"`
 	// Writes counts what was changed: objects patched, targets bound and so on.
 	Writes map[string]int `json:"writes,omitempty"`
+	// Plan is what a resync found to do, for people.
+	Plan []string `json:"plan,omitempty"`
+	// Explanation is what explain answers.
+	Explanation *Explanation `json:"explanation,omitempty"`
 }
 
 // RequeueAfter asks to be called again no later than d from now; the soonest wins.

@@ -49,6 +49,11 @@ const (
 	Listening
 )
 
+// String names the state as people see it.
+func (s State) String() string {
+	return [...]string{"Unreachable", "NoPort", "Refused", "Making", "Listening"}[s]
+}
+
 // Binding is one listener or rule of a claimed object that selects the pod.
 type Binding struct {
 	// Name says which, for people: "Service default/nginx port 80/TCP".

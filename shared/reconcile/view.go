@@ -22,6 +22,7 @@ type view struct {
 	subjects   []*subject
 	selected   desired.Selected
 	refused    map[*model.Front]map[string]string
+	held       map[*desired.Backing]bool
 	healthRead time.Time
 	// spots are the places known to be there.
 	spots    map[model.Spot]seen
@@ -43,7 +44,7 @@ type seen struct {
 // target is bound when the verdict is already in.
 func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subject, pods []*model.Pod) (*view, error) {
 	v := &view{
-		pass: p, subjects: subjects, selected: desired.NewSelected(backingsOf(subjects)), refused: map[*model.Front]map[string]string{},
+		pass: p, subjects: subjects, selected: desired.NewSelected(backingsOf(subjects)), refused: map[*model.Front]map[string]string{}, held: map[*desired.Backing]bool{},
 		spots: map[model.Spot]seen{}, targets: map[model.Key]model.Target{}, confirmed: map[string]bool{}, healthRead: p.Now(),
 	}
 	for _, s := range subjects {
@@ -224,7 +225,7 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 		b := readiness.Binding{Name: backing.Name, Weight: desired.DesiredWeight(pod, backing.Front.Kind)}
 		code := desired.RefusedCode(v.refused[backing.Front], backing.Key)
 		at, there := v.spots[backing.Spot]
-		there = there && holds(*backing)
+		there = there && v.holds(backing)
 		port, hasPort := backing.Port.Resolve(pod)
 		switch {
 		case !direct:
@@ -243,6 +244,16 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 		out = append(out, b)
 	}
 	return out
+}
+
+// holds tells whether a place is the object's own; many pods ask the same.
+func (v *view) holds(b *desired.Backing) bool {
+	held, known := v.held[b]
+	if !known {
+		held = holds(*b)
+		v.held[b] = held
+	}
+	return held
 }
 
 // fill adds what was observed. Where only health was read the target is taken to

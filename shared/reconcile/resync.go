@@ -1,0 +1,189 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/kube"
+	"github.com/clb-direct/clb-direct/shared/model"
+)
+
+// resyncRate is how many calls a second per action a resync makes of itself: a tenth of
+// the 20 that there are (CLB API, rate limits).
+const resyncRate = 2
+
+// memoryName is the ConfigMap in which a resync remembers from one time to the next.
+const memoryName = "clb-direct-resync"
+
+// knownKey is the key in memory of the CLBs that were in use.
+const knownKey = "balancers"
+
+// Resync puts right whatever was missed, interrupted or changed by hand, without being
+// told where:
+//
+//   - read everything of ours in Kubernetes and what the CLBs hold, without a lock
+//   - where they differ, take the same passes that an event would have
+//   - what is ours and wanted by nobody goes when it is seen so twice
+//   - tell of pods that count as Ready without the load balancer's word
+//
+// A dry run answers with the plan and touches nothing.
+func (w *World) Resync(ctx context.Context, req event.Request) event.Reply {
+	if len(req.Sync.Grant) == 0 {
+		req.Sync.Grant = map[string]float64{"*": resyncRate}
+	}
+	p := w.begin(req)
+	if err := p.resync(ctx); err != nil {
+		p.fail(err)
+	}
+	return p.finish()
+}
+
+func (p *pass) resync(ctx context.Context) error {
+	if err := p.Kube.Check(ctx); err != nil {
+		return err
+	}
+	memory, err := p.Kube.Remember(ctx, model.Ref{Namespace: p.LeaseNamespace, Name: memoryName})
+	if err != nil {
+		return err
+	}
+	s, err := p.survey(ctx, strings.Fields(memory.Data[knownKey]))
+	if err != nil {
+		return err
+	}
+	p.reply.Plan = s.plan
+	p.reply.Pending = len(s.readiness)
+	if p.req.Sync.DryRun {
+		return nil
+	}
+	p.mend(ctx, s)
+	p.sweep(ctx, s, memory)
+	for subject, names := range s.ungated() {
+		p.warn(ctx, subject.Front, "PodsWithoutGate", fmt.Sprintf("%d pods have no readiness gate and count as Ready before the load balancer has found them healthy: %s; a pod gets one when it is created, so replace them", len(names), some(names)))
+	}
+	return p.Kube.Keep(ctx, memory)
+}
+
+// mend has the passes whose business it is put right what a survey found.
+func (p *pass) mend(ctx context.Context, s *survey) {
+	for _, at := range slices.Sorted(maps.Keys(s.frontend)) {
+		if p.out(ctx) {
+			return
+		}
+		req := p.req
+		req.Partition, req.Sync.LoadBalancers, req.Sync.Objects, req.Sync.All = at, nil, refsOf(s.frontend[at]), false
+		p.absorb(p.World.Frontend(ctx, req))
+	}
+	// What the listeners' being made again has to bind is told by their pass.
+	backends := maps.Clone(s.backends)
+	for _, wake := range p.reply.Wake {
+		if wake.Function == event.Backends && len(wake.Sync.LoadBalancers) == 1 && backends[wake.Sync.LoadBalancers[0]] == nil {
+			backends[wake.Sync.LoadBalancers[0]] = p.byLoadBalancer(s.subjects)[wake.Sync.LoadBalancers[0]]
+		}
+	}
+	for _, lb := range slices.Sorted(maps.Keys(backends)) {
+		if p.out(ctx) {
+			return
+		}
+		p.absorb(p.World.Backends(ctx, p.about(lb, backends[lb])))
+	}
+	if len(s.readiness) > 0 && !p.out(ctx) {
+		sub := p.begin(p.req)
+		sub.decide(ctx, sub.session(nil), p.claimed(slices.Clone(s.subjects)), s.readiness)
+		p.absorb(sub.finish())
+	}
+}
+
+// out tells whether there is no time for another pass.
+func (p *pass) out(ctx context.Context) bool {
+	if p.late(ctx, reserve) {
+		p.reply.Continue = true
+		return true
+	}
+	return false
+}
+
+// sweep deletes what was already unwanted before, and remembers what is so now.
+func (p *pass) sweep(ctx context.Context, s *survey, memory *kube.Memory) {
+	seen := map[string]bool{knownKey: true}
+	for _, u := range s.unwanted {
+		first, err := time.Parse(time.RFC3339, memory.Data[u.key()])
+		if err == nil && p.Now().Sub(first) >= sightAge {
+			gone, err := p.discard(ctx, u)
+			if err != nil {
+				p.fail(err)
+			}
+			if gone {
+				continue
+			}
+		}
+		seen[u.key()] = true
+		if err != nil {
+			memory.Data[u.key()] = p.Now().UTC().Format(time.RFC3339)
+		}
+	}
+	// What a survey of some CLBs didn't look at is no less unwanted for that.
+	if only(p.req.Sync.LoadBalancers) == nil && !p.reply.Continue {
+		maps.DeleteFunc(memory.Data, func(key, _ string) bool { return !seen[key] })
+	}
+	used := map[string]bool{}
+	for _, subject := range s.subjects {
+		if id := desired.LoadBalancerOf(subject.Front); id != "" && desired.Held(subject.Front) {
+			used[id] = true
+		}
+	}
+	for key := range seen { // until it is clean
+		if lb, _, isListener := strings.Cut(key, "."); isListener {
+			used[lb] = true
+		}
+	}
+	if delete(memory.Data, knownKey); len(used) > 0 {
+		memory.Data[knownKey] = strings.Join(slices.Sorted(maps.Keys(used)), " ")
+	}
+}
+
+// discard deletes what nobody wants, after another look under the Lease. A CLB that
+// carries anybody's listener but ours is left to them.
+func (p *pass) discard(ctx context.Context, u unwanted) (gone bool, err error) {
+	session, release, ok := p.lock(ctx, u.lb.ID)
+	if !ok {
+		return false, nil
+	}
+	defer release()
+	observed, err := session.Listeners(ctx, u.lb.ID)
+	if clb.Code(err) == clb.CodeLBGone {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if u.listener.ID != "" {
+		if !slices.ContainsFunc(observed, func(l model.Listener) bool { return l.ID == u.listener.ID && l.Name == u.listener.Name }) {
+			return true, nil
+		}
+		if err := session.DeleteListeners(ctx, u.lb.ID, []string{u.listener.ID}); err != nil {
+			return false, err
+		}
+		p.wrote("Listeners", 1)
+		p.Log.Warn("deleted what nobody wants", "what", u.String())
+		return true, nil
+	}
+	for _, l := range observed {
+		if o, ours := desired.OwnerOf(l.Name); !ours || o.Cluster != p.Policy.Cluster {
+			p.Log.Warn("left to its listeners' owners", "what", u.String(), "listener", l.Name)
+			return false, nil
+		}
+	}
+	if err := session.DeleteLoadBalancer(ctx, u.lb.ID); err != nil {
+		return false, err
+	}
+	p.wrote("LoadBalancers", 1)
+	p.Log.Warn("deleted what nobody wants", "what", u.String())
+	return true, nil
+}
