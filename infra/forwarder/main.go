@@ -1,6 +1,6 @@
-// Forwarder is the in-cluster program of clb-direct: it watches pods and Services,
-// tells the functions where to look, keeps at it until they have looked, and gives
-// pods their readiness gate as they are created.
+// Forwarder is the in-cluster program of clb-direct: it watches pods, Services and
+// Ingresses, tells the functions where to look, keeps at it until they have looked,
+// and gives pods their readiness gate as they are created.
 package main
 
 import (

@@ -85,17 +85,42 @@ func text(marks []work.Mark) []string {
 	return out
 }
 
+// change is something that the index is told.
+type change func(*Index) []work.Mark
+
+func set(s model.Service) change { return func(x *Index) []work.Mark { return x.SetService(s) } }
+func setPod(p model.Pod) change  { return func(x *Index) []work.Mark { return x.SetPod(p) } }
+func gone(p model.Pod) change    { return func(x *Index) []work.Mark { return x.DeletePod(p) } }
+
+// markCase says what a change marks after others.
+type markCase struct {
+	reason string
+	before []change
+	change change
+	want   []string
+}
+
+// checkMarks tells each its change twice: the second time there is no news.
+func checkMarks(t *testing.T, cases map[string]markCase) {
+	t.Helper()
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			x := New(policy)
+			for _, b := range tc.before {
+				b(x)
+			}
+			if diff := cmp.Diff(tc.want, text(tc.change(x))); diff != "" {
+				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
+			}
+			if again := text(tc.change(x)); len(again) > 0 {
+				t.Errorf("the same state again marks %v, want nothing", again)
+			}
+		})
+	}
+}
+
 func TestWhatAChangeMarks(t *testing.T) {
-	type change func(*Index) []work.Mark
-	set := func(s model.Service) change { return func(x *Index) []work.Mark { return x.SetService(s) } }
-	put := func(p model.Pod) change { return func(x *Index) []work.Mark { return x.SetPod(p) } }
-	gone := func(p model.Pod) change { return func(x *Index) []work.Mark { return x.DeletePod(p) } }
-	cases := map[string]struct {
-		reason string
-		before []change
-		change change
-		want   []string
-	}{
+	checkMarks(t, map[string]markCase{
 		"NewServiceWithoutCLB": {
 			reason: "frontend makes its CLB; until there is one, the partition is the Service",
 			change: set(svc("web", "")),
@@ -103,7 +128,7 @@ func TestWhatAChangeMarks(t *testing.T) {
 		},
 		"ServiceGetsItsCLB": {
 			reason: "everything is to be bound there, and the waiting pods have other bindings",
-			before: []change{put(pod("a", "web")), set(svc("web", ""))},
+			before: []change{setPod(pod("a", "web")), set(svc("web", ""))},
 			change: set(svc("web", "lb-1")),
 			want:   []string{"frontend lb-1:", "backends lb-1: all", "readiness readiness/0: uid-a@10.0.0.1"},
 		},
@@ -115,7 +140,7 @@ func TestWhatAChangeMarks(t *testing.T) {
 		},
 		"Refused": {
 			reason: "a refusal changes what a gate waits for",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web"))},
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web"))},
 			change: set(svc("web", "lb-1", annotate(desired.Refused, "{}"))),
 			want:   []string{"readiness readiness/0: uid-a@10.0.0.1"},
 		},
@@ -143,13 +168,13 @@ func TestWhatAChangeMarks(t *testing.T) {
 		},
 		"HeldServiceTurnedOff": {
 			reason: "what it holds is to be released, and its pods are decided without it",
-			before: []change{set(svc("web", "lb-1", held)), put(pod("a", "web"))},
+			before: []change{set(svc("web", "lb-1", held)), setPod(pod("a", "web"))},
 			change: set(svc("web", "lb-1", held, off)),
 			want:   []string{"frontend lb-1:", "backends lb-1: all", "readiness namespace/default: uid-a@10.0.0.1"},
 		},
 		"HeldServiceDeleted": {
 			reason: "the same when it is being deleted",
-			before: []change{set(svc("web", "lb-1", held)), put(pod("a", "web"))},
+			before: []change{set(svc("web", "lb-1", held)), setPod(pod("a", "web"))},
 			change: set(svc("web", "lb-1", held, going)),
 			want:   []string{"frontend lb-1:", "backends lb-1: all", "readiness namespace/default: uid-a@10.0.0.1"},
 		},
@@ -167,126 +192,112 @@ func TestWhatAChangeMarks(t *testing.T) {
 		},
 		"SelectorChanged": {
 			reason: "the pods of both selectors are decided again",
-			before: []change{put(pod("a", "web")), put(pod("b", "other")), set(svc("web", "lb-1"))},
+			before: []change{setPod(pod("a", "web")), setPod(pod("b", "other")), set(svc("web", "lb-1"))},
 			change: set(svc("web", "lb-1", func(s *model.Service) { s.Selector = map[string]string{"app": "other"} })),
 			want:   []string{"frontend lb-1:", "backends lb-1: all", "readiness namespace/default: uid-a@10.0.0.1", "readiness readiness/0: uid-b@10.0.0.1"},
 		},
 		"PodWithoutAddress": {
 			reason: "it can't have a target",
 			before: []change{set(svc("web", "lb-1"))},
-			change: put(pod("a", "web", nowhere)),
+			change: setPod(pod("a", "web", nowhere)),
 			want:   []string{},
 		},
 		"PodGetsItsAddress": {
 			reason: "it is bound early, and decided",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", nowhere))},
-			change: put(pod("a", "web")),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", nowhere))},
+			change: setPod(pod("a", "web")),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1", "readiness readiness/0: uid-a@10.0.0.1"},
 		},
 		"PodBecomesReady": {
 			reason: "its weight rises",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web"))},
-			change: put(pod("a", "web", ready)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web"))},
+			change: setPod(pod("a", "web", ready)),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1", "readiness readiness/0: uid-a@10.0.0.1"},
 		},
 		"DecidedPodBecomesUnready": {
 			reason: "its weight falls; a gate once met stays",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", ready, decided))},
-			change: put(pod("a", "web", decided)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", ready, decided))},
+			change: setPod(pod("a", "web", decided)),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1"},
 		},
 		"LiveService": {
 			reason: "a gate that follows health is decided again even when met",
-			before: []change{set(svc("web", "lb-1", annotate(desired.Readiness, "live"))), put(pod("a", "web", ready, decided))},
-			change: put(pod("a", "web", decided)),
+			before: []change{set(svc("web", "lb-1", annotate(desired.Readiness, "live"))), setPod(pod("a", "web", ready, decided))},
+			change: setPod(pod("a", "web", decided)),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1", "readiness readiness/0: uid-a@10.0.0.1"},
 		},
 		"OurOwnCondition": {
 			reason: "writing why a gate waits is no news",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web"))},
-			change: put(pod("a", "web", undecided)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web"))},
+			change: setPod(pod("a", "web", undecided)),
 			want:   []string{},
 		},
 		"GateTakenAway": {
 			reason: "somebody has reset the condition",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", decided))},
-			change: put(pod("a", "web", undecided)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", decided))},
+			change: setPod(pod("a", "web", undecided)),
 			want:   []string{"readiness readiness/0: uid-a@10.0.0.1"},
 		},
 		"AnotherSandbox": {
 			reason: "a gate met by the old sandbox says nothing of the new one",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", decided, sandboxed))},
-			change: put(pod("a", "web", decided, resandboxed)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", decided, sandboxed))},
+			change: setPod(pod("a", "web", decided, resandboxed)),
 			want:   []string{"readiness readiness/0: uid-a@10.0.0.1"},
 		},
 		"AnotherAddress": {
 			reason: "the target at the old address goes, one at the new comes",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", decided))},
-			change: put(pod("a", "web", decided, elsewhere)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", decided))},
+			change: setPod(pod("a", "web", decided, elsewhere)),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1 uid-a@10.0.0.9", "readiness readiness/0: uid-a@10.0.0.9"},
 		},
 		"PodRelabelled": {
 			reason: "the CLB that no longer selects it unbinds it, and its gate has no binding",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web"))},
-			change: put(pod("a", "loose")),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web"))},
+			change: setPod(pod("a", "loose")),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1", "readiness namespace/default: uid-a@10.0.0.1"},
 		},
 		"PodOfTwoCLBs": {
 			reason: "each CLB has a target of it; it is decided once",
 			before: []change{set(svc("web", "lb-1")), set(svc("int", "lb-2", func(s *model.Service) { s.Selector = map[string]string{"app": "web"} }))},
-			change: put(pod("a", "web")),
+			change: setPod(pod("a", "web")),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1", "backends lb-2: uid-a@10.0.0.1", "readiness readiness/0: uid-a@10.0.0.1"},
 		},
 		"PodIsGoing": {
 			reason: "traffic must be taken off it before anything else",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web"))},
-			change: put(pod("a", "web", deleting)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web"))},
+			change: setPod(pod("a", "web", deleting)),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1 urgent"},
 		},
 		"PodIsGone": {
 			reason: "it is named with what it was last known by",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", deleting))},
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", deleting))},
 			change: gone(pod("a", "web", deleting)),
 			want:   []string{"backends lb-1: uid-a@10.0.0.1 urgent"},
 		},
 		"PodReplacedByItsNamesake": {
 			reason: "a StatefulSet's: the old UID is unbound, the new one bound",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web"))},
-			change: put(pod("a", "web", successor)),
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web"))},
+			change: setPod(pod("a", "web", successor)),
 			want:   []string{"backends lb-1: uid-2@10.0.0.2 uid-a@10.0.0.1 urgent", "readiness readiness/0: uid-2@10.0.0.2"},
 		},
 		"LateTombstoneOfANamesake": {
 			reason: "the successor is not gone",
-			before: []change{set(svc("web", "lb-1")), put(pod("a", "web", successor))},
+			before: []change{set(svc("web", "lb-1")), setPod(pod("a", "web", successor))},
 			change: gone(pod("a", "web")),
 			want:   []string{},
 		},
 		"UnselectedGatedPod": {
 			reason: "its gate must not wait for ever",
-			change: put(pod("a", "loose")),
+			change: setPod(pod("a", "loose")),
 			want:   []string{"readiness namespace/default: uid-a@10.0.0.1"},
 		},
 		"UngatedPod": {
 			reason: "nobody waits for it",
 			before: []change{set(svc("web", "lb-1"))},
-			change: put(pod("a", "loose", func(p *model.Pod) { p.Gated = false })),
+			change: setPod(pod("a", "loose", func(p *model.Pod) { p.Gated = false })),
 			want:   []string{},
 		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			x := New(policy)
-			for _, b := range tc.before {
-				b(x)
-			}
-			if diff := cmp.Diff(tc.want, text(tc.change(x))); diff != "" {
-				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
-			}
-			if again := text(tc.change(x)); len(again) > 0 {
-				t.Errorf("the same state again marks %v, want nothing", again)
-			}
-		})
-	}
+	})
 }
 
 func TestConfigMarksTheServicesThatNameIt(t *testing.T) {
