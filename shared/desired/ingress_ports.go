@@ -119,7 +119,7 @@ func (r *router) modes() (m mode) {
 func (r *router) listeners() {
 	if raw, ok := r.ing.Annotations[ListenPorts]; ok {
 		listed, problems := decodePorts(raw)
-		r.problem(problems...)
+		r.unreadableIn(ListenPorts, problems)
 		for _, p := range listed {
 			r.listed = append(r.listed, r.listen(p))
 		}

@@ -111,9 +111,16 @@ func (r *router) on(key string) bool {
 	return on
 }
 
+// unreadableIn notes what is wrong with an annotation. One that can't be read as a whole
+// says nothing about what was meant: what is there stays.
+func (r *router) unreadableIn(annotation string, problems []Problem) {
+	r.problem(problems...)
+	r.w.Unreadable = r.w.Unreadable || slices.ContainsFunc(problems, func(p Problem) bool { return p.Field == annotation })
+}
+
 func (r *router) mixed(annotation, code string) mixRules {
 	m, problems := decodeMix(r.ing.Annotations[annotation], annotation, code)
-	r.problem(problems...)
+	r.unreadableIn(annotation, problems)
 	return m
 }
 

@@ -24,6 +24,9 @@ type Wants struct {
 	Rules     []model.WantedRule
 	// Backings are all its places, those too that can't be had.
 	Backings []Backing
+	// Unreadable: it can't be told where the object's places are meant to be. What it
+	// has is to stay as it is until it can.
+	Unreadable bool
 	// Problems are what is wrong with what the user wrote; the rest is wanted all
 	// the same.
 	Problems []Problem

@@ -120,7 +120,7 @@ func (r Rules) Plan() RulePlan {
 			}
 		}
 		have := p.Have.Redirect
-		same := have != nil && p.Want.Redirect != nil && spots[have.To] == p.Want.Redirect.To && have.Code == p.Want.Redirect.Code
+		same := have != nil && p.Want.Redirect != nil && spots[have.To] == p.Want.Redirect.To && (have.Code == p.Want.Redirect.Code || have.Code == 0)
 		if have != nil && !same {
 			out.Straighten = append(out.Straighten, model.Redirection{From: p.Have.place, To: have.To, Code: have.Code})
 		}

@@ -100,6 +100,10 @@ func (p *pass) sort(ctx context.Context, s *subject, byLB map[string][]*ward) {
 	}
 	w.Config = p.config(ctx, w)
 	w.wants = desired.WantsOf(w.Object, w.Sources, p.Policy)
+	if w.wants.Unreadable {
+		p.tellProblems(ctx, w.subject)
+		return
+	}
 	byLB[w.lb.ID] = append(byLB[w.lb.ID], w)
 }
 
@@ -304,6 +308,13 @@ func (p *pass) config(ctx context.Context, w *ward) *desired.Config {
 // invalid is the reason of an Event about what an object's spec says.
 var invalid = map[model.Kind]string{model.KindService: "InvalidPort", model.KindIngress: "InvalidRule"}
 
+// tellProblems writes what is wrong with an object's words.
+func (p *pass) tellProblems(ctx context.Context, s *subject) {
+	for _, problem := range s.wants.Problems {
+		p.warn(ctx, s.Front, invalid[s.Kind], problem.String())
+	}
+}
+
 // onLoadBalancer plans and makes the listeners and rules of all the objects at one CLB.
 func (p *pass) onLoadBalancer(ctx context.Context, lb string, wards []*ward) {
 	session, release, ok := p.lock(ctx, lb)
@@ -318,9 +329,7 @@ func (p *pass) onLoadBalancer(ctx context.Context, lb string, wards []*ward) {
 	}
 	c := claims{policy: p.Policy, lb: lb, wards: wards}
 	for _, w := range wards {
-		for _, problem := range w.wants.Problems {
-			p.warn(ctx, w.Front, invalid[w.Kind], problem.String())
-		}
+		p.tellProblems(ctx, w.subject)
 	}
 	listeners := c.listeners(observed)
 	out := outcome{listeners: listeners.Conflicts, failed: p.applyListeners(ctx, session, lb, listeners)}

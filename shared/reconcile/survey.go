@@ -201,6 +201,8 @@ func (s *survey) look(subject *subject) *ward {
 		return nil
 	case !ours:
 		return nil
+	case subject.wants.Unreadable:
+		return nil // told on the object, and left as it is
 	case !desired.Held(subject.Front):
 		todo("take %s on", subject)
 		return nil
