@@ -44,6 +44,8 @@ func TestForwarder(t *testing.T) {
 	t.Run("NothingIsLostWhileFunctionsAreDown", func(t *testing.T) { testFunctionsDown(t, w) })
 	t.Run("ServiceConfigsAreFoundLater", func(t *testing.T) { testServiceConfigs(t, w) })
 	t.Run("ServiceThatGoes", func(t *testing.T) { testServiceGoes(t, w) })
+	t.Run("IngressOverPlainServices", func(t *testing.T) { testIngress(t, w) })
+	t.Run("SecretsOfIngressesAreFollowed", func(t *testing.T) { testSecrets(t, w, first) })
 	t.Run("BrokenWebhookIsMended", func(t *testing.T) { testMending(t, w) })
 	t.Run("MetricsTell", func(t *testing.T) { testMetrics(t, first) })
 	// Before the API server is killed: one that has just started forbids everything.
@@ -282,7 +284,9 @@ func testMending(t *testing.T, w *world) {
 	})
 }
 
-func testMetrics(t *testing.T, r *Replica) {
+// metricsOf is what a replica tells Prometheus.
+func metricsOf(t *testing.T, r *Replica) string {
+	t.Helper()
 	resp, err := http.Get("http://" + r.Address() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -292,6 +296,11 @@ func testMetrics(t *testing.T, r *Replica) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(body)
+}
+
+func testMetrics(t *testing.T, r *Replica) {
+	body := metricsOf(t, r)
 	for _, want := range []string{
 		`clb_direct_forwarder_sends_total{function="backends",result="ok"}`,
 		`clb_direct_forwarder_sends_total{function="backends",result="500"}`,
@@ -300,13 +309,14 @@ func testMetrics(t *testing.T, r *Replica) {
 		`clb_direct_forwarder_queue_length{function="readiness",state="parked"}`,
 		`clb_direct_forwarder_lists_total{resource="pods"} 1`,
 		`clb_direct_forwarder_watch_silent_seconds{resource="services"}`,
+		`clb_direct_forwarder_watch_silent_seconds{resource="ingresses"}`,
 		`clb_direct_forwarder_webhook_decisions_total{decision="gated"}`,
 		`clb_direct_forwarder_webhook_decisions_total{decision="unknown"} 0`,
 		`clb_direct_forwarder_leading 1`,
 		`clb_direct_forwarder_undecided_pods`,
 	} {
-		if !strings.Contains(string(body), want) {
-			t.Errorf("%s is missing from:\n%s", want, lines(string(body), "clb_direct_forwarder_"))
+		if !strings.Contains(body, want) {
+			t.Errorf("%s is missing from:\n%s", want, lines(body, "clb_direct_forwarder_"))
 		}
 	}
 	if got := get(t, r, "/healthz"); got != http.StatusOK {
