@@ -140,7 +140,7 @@ func (d *ingressShow) sayRules(vip string) error {
 				if r.RedirectTo != "" {
 					serves = "redirected to " + r.RedirectTo
 				}
-				d.say("  %s  %s:%d  %-18s %-6s %s  %s", lb.ID, l.Protocol, l.Port, r.Domain, r.URL, r.ID, serves)
+				d.say("  %s  %-9s  %-16s  %-4s  %s  %s", lb.ID, fmt.Sprintf("%s:%d", l.Protocol, l.Port), r.Domain, r.URL, r.ID, serves)
 			}
 		}
 	}

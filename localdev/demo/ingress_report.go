@@ -114,7 +114,8 @@ func (r *IngressReport) judge(v *verdicts) {
 	if r.LeftBehind != nil {
 		left = *r.LeftBehind
 	}
-	v.check("nothing left behind", left == IngressLeftBehind{}, "%+v", left)
+	v.check("nothing left behind", left == IngressLeftBehind{}, "%d CLBs, %d listeners, %d rules, %d targets, %d finalizers",
+		left.LoadBalancers, left.Listeners, left.Rules, left.Targets, left.Finalizers)
 }
 
 // gated counts the pods that were given the gate.
