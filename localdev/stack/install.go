@@ -56,7 +56,7 @@ func goTool(ctx context.Context, dir string, args ...string) error {
 
 // here are the kinds of our manifests that make sense without a container engine:
 // the forwarder itself runs as a process.
-var here = []string{"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "CustomResourceDefinition"}
+var here = []string{"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "IngressClass", "CustomResourceDefinition"}
 
 // install applies the CRD and the permissions, as they stand in infra.
 func (s *Stack) install(ctx context.Context) error {

@@ -120,7 +120,7 @@ var edges = []struct {
 	may       []string
 }{
 	{"shared/clb", "the CLB's edge knows no policy", []string{"shared/model", "shared/fault"}},
-	// The wire form of a TkeServiceConfig and the name of our finalizer are desired's.
+	// The wire form of a TkeServiceConfig is desired's.
 	{"shared/kube", "Kubernetes' edge knows no policy", []string{"shared/model", "shared/fault", "shared/desired"}},
 	{"shared/event", "the door knows nothing of what is behind it", []string{"shared/fault", "shared/model"}},
 	{"shared/config", "configuration is read before anything is made of it", []string{"shared/desired", "shared/fault"}},
