@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ type IngressPod struct {
 	// Gated: it was given the readiness gate.
 	Gated bool `json:"gated"`
 	// DrainedMS is from the moment when it was told to go until its target had weight
-	// 0; 0 if it wasn't told.
+	// 0; 0 if it wasn't told, or ended before.
 	DrainedMS int64 `json:"drained_ms"`
 }
 
@@ -108,6 +109,9 @@ func (r *IngressReport) judge(v *verdicts) {
 	v.check("HTTP redirected to HTTPS", all && r.Redirects.Sent > 0, "%d of %d moved, %d answered there", r.Redirects.Moved, r.Redirects.Sent, r.Redirects.Followed)
 	u := r.RollingUpdate
 	v.check("all pods of a Deployment replaced", len(u.OldPods) > 0 && len(u.NewPods) == len(u.OldPods) && disjoint(u.OldPods, u.NewPods), "%d old, %d new, %.1f s", len(u.OldPods), len(u.NewPods), u.Seconds)
+	// The CLB tries the next target where one refuses, so that requests alone don't show
+	// whether pods ended too early.
+	v.check("no old pod ended before its target had weight 0", r.drained() == len(u.OldPods), "%d of %d", r.drained(), len(u.OldPods))
 	v.check("not a request lost meanwhile", u.Failed == 0 && u.Kept > 0 && u.Kept < u.Requests, "%d of %d failed, %d on kept connections", u.Failed, u.Requests, u.Kept)
 	v.check("the CLB's targets were exactly the pods", r.TargetsEqualPods, "looked %d times", r.looked)
 	left := IngressLeftBehind{LeftBehind{-1, -1, -1}, -1, -1} // nobody looked
@@ -129,15 +133,20 @@ func (r *IngressReport) gated() int {
 	return n
 }
 
-func disjoint(a, b []string) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				return false
-			}
+// drained counts the pods that the rolling update ended and whose targets had weight 0
+// before.
+func (r *IngressReport) drained() int {
+	n := 0
+	for _, p := range r.Pods {
+		if p.DrainedMS > 0 && slices.Contains(r.RollingUpdate.OldPods, p.Name) {
+			n++
 		}
 	}
-	return true
+	return n
+}
+
+func disjoint(a, b []string) bool {
+	return !slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
 // tally counts requests as they are answered.

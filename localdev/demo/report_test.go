@@ -86,6 +86,7 @@ func goodIngress() *IngressReport {
 	for _, name := range []string{"a", "b", "c"} {
 		r.Pods = append(r.Pods, IngressPod{Pod: way(name), Gated: true})
 	}
+	r.Pods[0].DrainedMS = 50
 	return r
 }
 
@@ -113,6 +114,7 @@ func TestIngressReportJudges(t *testing.T) {
 		"OldPodLeft":   {"a pod outlived the rolling update", func(r *IngressReport) { r.RollingUpdate.NewPods = []string{"a"} }, []string{replaced}},
 		"Fewer":        {"a pod wasn't replaced", func(r *IngressReport) { r.RollingUpdate.NewPods = nil }, []string{replaced}},
 		"FailedInRoll": {"a request failed during it", func(r *IngressReport) { r.RollingUpdate.Failed = 1 }, []string{lost}},
+		"TooEarly":     {"an old pod ended while it was sent to", func(r *IngressReport) { r.Pods[0].DrainedMS = 0 }, []string{"no old pod ended before its target had weight 0"}},
 		"NoneKept":     {"no connection was kept", func(r *IngressReport) { r.RollingUpdate.Kept = 0 }, []string{lost}},
 		"AllKept":      {"no connection was new", func(r *IngressReport) { r.RollingUpdate.Kept = 8 }, []string{lost}},
 		"Targets":      {"targets and pods differed", func(r *IngressReport) { r.TargetsEqualPods = false }, []string{"the CLB's targets were exactly the pods"}},
