@@ -4,6 +4,8 @@ import "encoding/json"
 
 func toJSON(v any) ([]byte, error) { return json.Marshal(v) }
 
+func fromJSON(raw []byte, v any) error { return json.Unmarshal(raw, v) }
+
 func toMap(v any) (map[string]any, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
@@ -80,11 +81,11 @@ func (a *attempts) of(call clb.Call) (requestID string, ours bool) {
 	return id, ours
 }
 
-// owned counts the load balancers made for a Service.
-func (e *env) owned(svc *corev1.Service) []string {
+// owned lists the load balancers made for an object.
+func (e *env) owned(o metav1.Object) []string {
 	var ids []string
 	for _, lb := range e.CLB.LoadBalancers() {
-		if lb.Tags[desired.TagOwner] == string(svc.UID) {
+		if lb.Tags[desired.TagOwner] == string(o.GetUID()) {
 			ids = append(ids, lb.ID)
 		}
 	}
@@ -228,9 +229,9 @@ func TestServicesShareALoadBalancer(t *testing.T) {
 }
 
 // later waits for the next second: creation times have no finer grain.
-func (s *space) later(than *corev1.Service) {
+func (s *space) later(than metav1.Object) {
 	s.t.Helper()
-	s.await("a second has passed", func() (bool, string) { return time.Since(than.CreationTimestamp.Time) > 1100*time.Millisecond, "" })
+	s.await("a second has passed", func() (bool, string) { return time.Since(than.GetCreationTimestamp().Time) > 1100*time.Millisecond, "" })
 }
 
 // "Port or rule conflict: oldest creationTimestamp keeps it; the loser gets TKE's code
