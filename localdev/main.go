@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string) error {
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
-	options := stack.Options{Root: *root, Kubeconfig: *kubeconfig, Progress: os.Stdout, Log: io.Discard}
+	options := stack.Options{Root: *root, Kubeconfig: *kubeconfig, Timers: true, Progress: os.Stdout, Log: io.Discard}
 	if *verbose {
 		options.Log = os.Stderr
 	}

@@ -34,6 +34,19 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		tc3.WriteError(w, requestID, err)
 		return
 	}
+	if err := s.checkHeaders(r); err != nil {
+		tc3.WriteError(w, requestID, err)
+		return
+	}
+	if r.Header.Get("X-TC-Action") == "GetRequestStatus" {
+		params, err := s.requestStatus(body)
+		if err != nil {
+			tc3.WriteError(w, requestID, err)
+			return
+		}
+		tc3.WriteResult(w, requestID, params)
+		return
+	}
 	c, err := s.decode(r, body)
 	if err != nil {
 		tc3.WriteError(w, requestID, err)
@@ -45,23 +58,37 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	o := s.invoke(f, c.action, []byte(orElse(c.event, "{}")))
-	if err := refusal(c, o); err != nil {
+	event := []byte(orElse(c.event, "{}"))
+	if c.invocationType == "Event" {
+		p, failure := s.enqueue(f, c.action, event)
+		if failure != nil {
+			tc3.WriteError(w, requestID, refusal(c, failure))
+			return
+		}
+		tc3.WriteResult(w, p.RequestID, api.InvokeResponseParams{Result: acceptance(p.RequestID)})
+		return
+	}
+	o := s.invoke(f, c.action, event)
+	if err := refusal(c, o.Failure); err != nil {
 		tc3.WriteError(w, o.RequestID, err)
 		return
 	}
 	tc3.WriteResult(w, o.RequestID, api.InvokeFunctionResponseParams{Result: c.result(o)})
 }
 
-// decode reads one of the two actions.
-func (s *Server) decode(r *http.Request, body []byte) (call, *tc3.Error) {
-	action := r.Header.Get("X-TC-Action")
+func (s *Server) checkHeaders(r *http.Request) *tc3.Error {
 	if v := r.Header.Get("X-TC-Version"); v != api.APIVersion {
-		return call{}, &tc3.Error{Code: "NoSuchVersion", Message: fmt.Sprintf("The API version %q does not exist.", v)}
+		return &tc3.Error{Code: "NoSuchVersion", Message: fmt.Sprintf("The API version %q does not exist.", v)}
 	}
 	if region := r.Header.Get("X-TC-Region"); region != s.opts.Region {
-		return call{}, &tc3.Error{Code: "UnsupportedRegion", Message: fmt.Sprintf("The region %q is not this server's, %s.", region, s.opts.Region)}
+		return &tc3.Error{Code: "UnsupportedRegion", Message: fmt.Sprintf("The region %q is not this server's, %s.", region, s.opts.Region)}
 	}
+	return nil
+}
+
+// decode reads one of the two actions that invoke.
+func (s *Server) decode(r *http.Request, body []byte) (call, *tc3.Error) {
+	action := r.Header.Get("X-TC-Action")
 	switch action {
 	case "InvokeFunction":
 		var p api.InvokeFunctionRequestParams
@@ -107,48 +134,72 @@ func (s *Server) find(c call) (*function, *tc3.Error) {
 	if c.function == "" {
 		return nil, &tc3.Error{Code: "MissingParameter", Message: "FunctionName is missing."}
 	}
-	if c.invocationType != "" && c.invocationType != "RequestResponse" {
-		return nil, &tc3.Error{Code: "UnsupportedOperation", Message: fmt.Sprintf("InvocationType %s is not emulated.", c.invocationType)}
+	if c.invocationType != "" && c.invocationType != "RequestResponse" && c.invocationType != "Event" {
+		return nil, &tc3.Error{Code: "InvalidParameterValue", Message: fmt.Sprintf("InvocationType is %q, want RequestResponse or Event.", c.invocationType)}
 	}
+	f, err := s.named(c.function, c.namespace)
+	if err != nil {
+		return nil, err
+	}
+	if c.qualifier != "$DEFAULT" && c.qualifier != version {
+		return nil, &tc3.Error{Code: "ResourceNotFound.Qualifier", Message: fmt.Sprintf("The function %s has no version or alias %s.", c.function, c.qualifier)}
+	}
+	return f, nil
+}
+
+func (s *Server) named(name, namespace string) (*function, *tc3.Error) {
 	for _, f := range s.functions {
-		if f.Name != c.function || f.Namespace != orElse(c.namespace, defaultNamespace) {
-			continue
+		if f.Name == name && f.Namespace == orElse(namespace, "default") {
+			return f, nil
 		}
-		if c.qualifier != "$DEFAULT" && c.qualifier != version {
-			return nil, &tc3.Error{Code: "ResourceNotFound.Qualifier", Message: fmt.Sprintf("The function %s has no version or alias %s.", c.function, c.qualifier)}
-		}
-		return f, nil
 	}
-	return nil, &tc3.Error{Code: "ResourceNotFound.Function", Message: fmt.Sprintf("The function %s does not exist.", c.function)}
+	return nil, &tc3.Error{Code: "ResourceNotFound.Function", Message: fmt.Sprintf("The function %s does not exist.", name)}
 }
 
 // refusal tells which failures are errors of the API call: those for which its error
 // table has a code, since the function never had the event. All others are in the
 // result of a call that succeeded.
-func refusal(c call, o outcome) *tc3.Error {
-	switch o.Status {
-	case StatusNotJSON:
-		return &tc3.Error{Code: c.notJSON, Message: o.Message}
-	case StatusRequestTooLarge:
-		return &tc3.Error{Code: c.tooLarge, Message: o.Message}
-	case StatusInternal:
-		return &tc3.Error{Code: "InternalError.System", Message: o.Message}
-	default:
+func refusal(c call, failure *Failure) *tc3.Error {
+	if failure == nil {
 		return nil
+	}
+	switch failure.StatusCode {
+	case StatusNotJSON:
+		return &tc3.Error{Code: c.notJSON, Message: failure.ErrorMessage}
+	case StatusRequestTooLarge:
+		return &tc3.Error{Code: c.tooLarge, Message: failure.ErrorMessage}
+	case StatusInternal:
+		return &tc3.Error{Code: "InternalError.System", Message: failure.ErrorMessage}
+	case StatusConcurrency:
+		if c.invocationType == "Event" { // the queue is full
+			return &tc3.Error{Code: "FailedOperation.InvokeFunction", Message: failure.ErrorMessage}
+		}
+	}
+	return nil
+}
+
+// acceptance is the result of an asynchronous call: everything but the id is empty.
+func acceptance(requestID string) *api.Result {
+	var none string
+	var memory, billed, status int64
+	var duration float64
+	return &api.Result{
+		Log: &none, RetMsg: &none, ErrMsg: &none, MemUsage: &memory, Duration: &duration, BillDuration: &billed,
+		FunctionRequestId: &requestID, InvokeResult: &status,
 	}
 }
 
-func (c call) result(o outcome) *api.Result {
+func (c call) result(o Outcome) *api.Result {
 	var log, answer, message string
 	invokeResult := int64(0)
 	if c.logType == "Tail" {
 		log = o.tail()
 	}
-	if o.failure != nil {
-		message = o.failure.json()
+	if o.Failure != nil {
+		message = o.Failure.json()
 		invokeResult = int64(o.Status)
 	} else {
-		answer = string(o.payload)
+		answer = string(o.Answer)
 	}
 	duration := o.duration()
 	billed := int64(math.Ceil(duration))
@@ -161,6 +212,13 @@ func (c call) result(o outcome) *api.Result {
 		r.InvokeResult = &invokeResult
 	}
 	return r
+}
+
+func orElse(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
 }
 
 func str(p *string) string {

@@ -14,12 +14,13 @@ import (
 
 	"github.com/tencentyun/scf-go-lib/cloudfunction/messages"
 
+	"github.com/clb-direct/clb-direct/localdev/scf/manifest"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
 // function is one function with its instances.
 type function struct {
-	Function
+	manifest.Function
 	server *Server
 	peak   atomic.Int64
 	events atomic.Int64

@@ -13,8 +13,13 @@ type Invocation struct {
 	RequestID string
 	// Key and Function are the function's key in the manifest and its name.
 	Key, Function string
-	// Via is the action Invoke or InvokeFunction, or "url".
+	// Via is the action Invoke or InvokeFunction, or url, timer, ckafka, eventbridge or
+	// console.
 	Via string
+	// Async tells that nobody waits for the answer; Retry counts the tries before this
+	// one. The tries of an asynchronous event have one RequestID.
+	Async bool
+	Retry int
 	// Payload is the event as the process gets it; only OnInvoke is given it.
 	Payload []byte
 	// Start is when the event came, Handed when its instance got it (zero if none
@@ -40,8 +45,12 @@ const maxHistory = 100_000
 // attempt is an Invocation being changed; history's lock guards it.
 type attempt struct {
 	Invocation
-	in *instance // while it may be killed
+	in     *instance // while it may be killed
+	answer string    // the beginning of an asynchronous one, for GetRequestStatus
 }
+
+// maxAnswer bounds what is remembered of an answer, in bytes.
+const maxAnswer = 4 << 10
 
 // history is the log of invocations and knows which of them run.
 type history struct {
@@ -100,6 +109,9 @@ func (h *history) finish(a *attempt, r result) Invocation {
 	if r.failure != nil {
 		a.Status, a.Message = r.failure.StatusCode, r.failure.ErrorMessage
 	}
+	if a.Async {
+		a.answer = string(r.payload[:min(len(r.payload), maxAnswer)])
+	}
 	return a.Invocation
 }
 
@@ -111,6 +123,18 @@ func (h *history) list() []Invocation {
 		all[i] = a.Invocation
 	}
 	return all
+}
+
+// request lists the tries of one request, oldest first, with their answers.
+func (h *history) request(id string) (tries []Invocation, answers []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.attempts {
+		if a.RequestID == id {
+			tries, answers = append(tries, a.Invocation), append(answers, a.answer)
+		}
+	}
+	return tries, answers
 }
 
 func (h *history) kill(target string) []string {

@@ -9,37 +9,54 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
-// outcome is one invocation as its caller sees it.
-type outcome struct {
+// Outcome is one invocation as its caller sees it.
+type Outcome struct {
 	Invocation
+	// Answer is the function's, Failure why there is none.
+	Answer  []byte
+	Failure *Failure
+	// Log is the end of what the instance wrote meanwhile, at most 4 KB.
+	Log string
+
 	memoryMB int
-	payload  []byte   // the function's answer
-	failure  *Failure // or why there is none
-	log      string   // the end of what the instance wrote
 }
 
-// invoke runs one event to its end, however it comes. A caller that goes away doesn't
+// delivery is one try to hand an event to a function.
+type delivery struct {
+	via, requestID string
+	payload        []byte
+	retry          int
+	async          bool
+}
+
+func newRequestID() string { return tc3.NewRequestID() }
+
+// invoke runs one event to its end, for a caller who waits. One that goes away doesn't
 // end it, as on the platform.
-func (s *Server) invoke(f *function, via string, payload []byte) outcome {
+func (s *Server) invoke(f *function, via string, payload []byte) Outcome {
+	return s.run(f, delivery{via: via, requestID: newRequestID(), payload: payload})
+}
+
+func (s *Server) run(f *function, d delivery) Outcome {
 	a := s.history.begin(Invocation{
-		RequestID: tc3.NewRequestID(), Key: f.Key, Function: f.Name, Via: via, Start: time.Now(),
+		RequestID: d.requestID, Key: f.Key, Function: f.Name, Via: d.via, Async: d.async, Retry: d.retry, Start: time.Now(),
 	})
-	o := outcome{memoryMB: f.MemoryMB}
+	o := Outcome{memoryMB: f.MemoryMB}
 	r := result{failure: closing()}
 	if s.enter() {
-		r, o.log = s.attempt(f, a, payload)
+		r, o.Log = s.attempt(f, a, d.payload)
 		s.inflight.Done()
 	}
 	if r.failure != nil {
 		r.failure.ErrorCode, r.failure.RequestID, r.payload = -1, a.RequestID, nil
 	}
 	o.Invocation = s.history.finish(a, r)
-	o.payload, o.failure = r.payload, r.failure
+	o.Answer, o.Failure = r.payload, r.failure
 	return o
 }
 
 func (s *Server) attempt(f *function, a *attempt, payload []byte) (result, string) {
-	if failure := checkEvent(payload); failure != nil {
+	if failure := checkEvent(payload, maxEvent); failure != nil {
 		return result{failure: failure}, ""
 	}
 	in, cold, failure := f.acquire(s.ctx)
@@ -72,10 +89,10 @@ func (s *Server) attempt(f *function, a *attempt, payload []byte) (result, strin
 }
 
 // checkEvent refuses what never reaches a function.
-func checkEvent(payload []byte) *Failure {
-	if len(payload) > maxEvent {
+func checkEvent(payload []byte, limit int) *Failure {
+	if len(payload) > limit {
 		return &Failure{
-			ErrorMessage: fmt.Sprintf("The event has %d bytes, at most %d are allowed", len(payload), maxEvent),
+			ErrorMessage: fmt.Sprintf("The event has %d bytes, at most %d are allowed", len(payload), limit),
 			StatusCode:   StatusRequestTooLarge,
 		}
 	}
@@ -86,7 +103,7 @@ func checkEvent(payload []byte) *Failure {
 }
 
 // duration is the time the function had the event, in milliseconds.
-func (o outcome) duration() float64 {
+func (o Outcome) duration() float64 {
 	if o.Handed.IsZero() {
 		return 0
 	}
@@ -94,15 +111,15 @@ func (o outcome) duration() float64 {
 }
 
 // tail is the log of the event as the platform frames it, at most its last 4 KB.
-func (o outcome) tail() string {
+func (o Outcome) tail() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "START RequestId: %s\n", o.RequestID)
-	b.WriteString(o.log)
-	if o.log != "" && !strings.HasSuffix(o.log, "\n") {
+	b.WriteString(o.Log)
+	if o.Log != "" && !strings.HasSuffix(o.Log, "\n") {
 		b.WriteByte('\n')
 	}
-	if o.failure != nil {
-		fmt.Fprintf(&b, "ERROR RequestId: %s Result:%s\n", o.RequestID, o.failure.json())
+	if o.Failure != nil {
+		fmt.Fprintf(&b, "ERROR RequestId: %s Result:%s\n", o.RequestID, o.Failure.json())
 	}
 	fmt.Fprintf(&b, "END RequestId: %s\nReport RequestId: %s Duration:%.0fms Memory:%dMB MemUsage:%.6fMB\n",
 		o.RequestID, o.RequestID, o.duration(), o.memoryMB, float64(o.Memory)/(1<<20))

@@ -261,9 +261,9 @@ func TestInvokeAction(t *testing.T) {
 		}
 	}
 
-	request.InvocationType = common.StringPtr("Event")
-	if _, err := e.client.Invoke(request); code(err) != "UnsupportedOperation" {
-		t.Errorf("asynchronous: got %v, want UnsupportedOperation", err)
+	request.InvocationType = common.StringPtr("Sometimes")
+	if _, err := e.client.Invoke(request); code(err) != "InvalidParameterValue" {
+		t.Errorf("a type there isn't: got %v, want InvalidParameterValue", err)
 	}
 }
 

@@ -82,7 +82,24 @@ inputs:
       environments: [{key: CRASH, value: init}]
     hang:
       environments: [{key: CRASH, value: hang}]
+    timed: {}
+    topics: {}
   triggers:
+    - type: timer
+      function: timed
+      parameters: {name: often, qualifier: $DEFAULT, cronExpression: '*/20 * * * * * *', argument: a word, enable: true}
+    - type: timer
+      function: timed
+      parameters: {name: never, qualifier: $DEFAULT, cronExpression: '* * * * * * *', enable: false}
+    - type: ckafka
+      function: topics
+      parameters: &small {name: ckafka-1, topic: small, qualifier: $DEFAULT, maxMsgNum: 2, retry: 1}
+    - type: ckafka
+      function: crash
+      parameters: *small
+    - type: ckafka
+      function: topics
+      parameters: {name: ckafka-1, topic: shut, qualifier: $DEFAULT, enable: false}
     - type: http
       function: url
       parameters: {name: u, qualifier: $DEFAULT, netConfig: {enableIntranet: true}}

@@ -10,11 +10,13 @@
 // credential store, which other emulators may share, under a principal that names the
 // request: their call logs can be traced back to one attempt.
 //
-// Functions are reached as on the platform: by the actions Invoke and InvokeFunction of
-// API v3, signed, and by function URL. Not emulated are asynchronous invocation and its
-// retries, triggers other than http, CAM policies, versions, the request rate limits of
-// the API and the isolation of the file system: an instance sees this machine's files
-// and shares its network. It needs Linux.
+// Functions are reached as on the platform: by the actions Invoke, synchronous or not,
+// and InvokeFunction of API v3, signed, by function URL and by timer. What else has
+// triggers there, CKafka, EventBridge and the console, is not here, but what it would
+// hand over is: by Go methods, in the way of its trigger. Not emulated are other
+// triggers, dead letter queues, CAM policies, versions, the request rate limits of the
+// API and the isolation of the file system: an instance sees this machine's files and
+// shares its network. It needs Linux.
 package scf
 
 import (
@@ -30,6 +32,9 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/utils/clock"
+
+	"github.com/clb-direct/clb-direct/localdev/scf/manifest"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
@@ -38,7 +43,7 @@ const (
 	DefaultColdStart          = 300 * time.Millisecond
 	DefaultIdleTimeout        = 5 * time.Minute
 	DefaultCredentialLifetime = time.Hour
-	DefaultRegion             = "ap-guangzhou"
+	DefaultRegion             = manifest.DefaultRegion
 )
 
 const (
@@ -80,6 +85,12 @@ type Options struct {
 	// IdleTimeout ends an instance that had no event for so long; default
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
+	// Timers lets the manifest's enabled timers fire; without it, they do when told
+	// to (FireTimer).
+	Timers bool
+	// Clock is what timers and the waits between retries go by; default the real one.
+	// Functions run in real time whatever it says.
+	Clock clock.Clock
 	// Stderr gets what instances write, a line at a time after "key[pid] "; default
 	// nowhere.
 	Stderr io.Writer
@@ -107,6 +118,9 @@ func (o Options) withDefaults() Options {
 	if o.Stderr == nil {
 		o.Stderr = io.Discard
 	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
 	return o
 }
 
@@ -121,6 +135,8 @@ type Server struct {
 	spawner   *spawner
 	output    *lineWriter
 	history   history
+	queue     queue
+	consumers consumers
 	servers   []*http.Server
 	serving   sync.WaitGroup
 
@@ -138,14 +154,15 @@ type Server struct {
 }
 
 // Start unpacks the package, reads the manifest and serves its functions until Close,
-// or until ctx ends. No process is started before the first event.
+// or until ctx ends. No process is started before the first event. What package manifest
+// finds wrong with the manifest, warnings aside, is an error.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	opts = opts.withDefaults()
-	manifest, err := ReadManifest(opts.Manifest, opts.Env, opts.Stage)
+	deployed, err := manifest.Read(opts.Manifest, manifest.Deployment{Env: opts.Env, Stage: opts.Stage})
 	if err != nil {
 		return nil, err
 	}
-	opts.Region = orElse(opts.Region, manifest.Region)
+	opts.Region = orElse(opts.Region, deployed.Region)
 	host, _, err := net.SplitHostPort(opts.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("reading the listen address: %w", err)
@@ -166,14 +183,14 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		live:      map[*instance]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	if err := s.start(manifest, host); err != nil {
+	if err := s.start(deployed, host); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.unhook = context.AfterFunc(ctx, func() { _ = s.Close() })
 	return s, nil
 }
 
-func (s *Server) start(manifest *Manifest, host string) error {
+func (s *Server) start(deployed *manifest.Manifest, host string) error {
 	for _, dir := range []string{s.code, s.scratch} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
@@ -182,7 +199,7 @@ func (s *Server) start(manifest *Manifest, host string) error {
 	if err := unpack(s.opts.Package, s.code); err != nil {
 		return fmt.Errorf("unpacking %s: %w", s.opts.Package, err)
 	}
-	for _, f := range manifest.Functions {
+	for _, f := range deployed.Functions {
 		if err := checkHandler(s.code, f.Handler); err != nil {
 			return fmt.Errorf("function %s: %w", f.Key, err)
 		}
@@ -203,6 +220,9 @@ func (s *Server) start(manifest *Manifest, host string) error {
 			return err
 		}
 		s.urls[f.Key] = "http://" + addr + "/"
+	}
+	if s.opts.Timers {
+		return s.startTimers()
 	}
 	return nil
 }

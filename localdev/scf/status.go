@@ -58,6 +58,27 @@ func (s Status) String() string {
 	}
 }
 
+// blame tells whose failure a status is, which decides about another try ("Retry
+// policy", document 583/41138).
+func (s Status) blame() blame {
+	switch s {
+	case StatusNotJSON, StatusRequestTooLarge, StatusHandlerNotFound:
+		return sender
+	case StatusInternal, StatusConcurrency:
+		return platform
+	default:
+		return user
+	}
+}
+
+type blame int
+
+const (
+	user     blame = iota // the function failed
+	sender                // the event never reaches it, however often it is tried
+	platform              // the platform had no means to run it
+)
+
 // Failure is the JSON a caller gets instead of the function's answer: as the body of a
 // function URL's response and in Result.ErrMsg of InvokeFunction.
 type Failure struct {

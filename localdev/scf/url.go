@@ -42,19 +42,19 @@ func (h urlHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := h.server.invoke(h.function, "url", event)
 
 	w.Header().Set("X-Scf-Request-Id", o.RequestID)
-	if o.failure == nil && respond(w, o.payload) {
+	if o.Failure == nil && respond(w, o.Answer) {
 		return
 	}
-	if o.failure == nil {
-		o.failure = &Failure{
+	if o.Failure == nil {
+		o.Failure = &Failure{
 			ErrorCode: -1, ErrorMessage: StatusBadResponse.String(), RequestID: o.RequestID, StatusCode: StatusBadResponse,
 		}
 	}
 	// The HTTP status is SCF's own status code; callers were seen to get 430 so.
-	w.Header().Set("X-Scf-Status", strconv.Itoa(int(o.failure.StatusCode)))
+	w.Header().Set("X-Scf-Status", strconv.Itoa(int(o.Failure.StatusCode)))
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(int(o.failure.StatusCode))
-	_, _ = io.WriteString(w, o.failure.json())
+	w.WriteHeader(int(o.Failure.StatusCode))
+	_, _ = io.WriteString(w, o.Failure.json())
 }
 
 func newEnvelope(r *http.Request, body []byte) []byte {

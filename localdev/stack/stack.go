@@ -38,7 +38,7 @@ const (
 	Namespace = "clb-direct-system"
 )
 
-// Options of a Stack. The zero value is the demo's.
+// Options of a Stack. The zero value, with Timers, is the demo's.
 type Options struct {
 	// Root is the directory of the main module.
 	Root string
@@ -55,6 +55,9 @@ type Options struct {
 	// CLB and SCF are options of the emulators; what ties them together is filled in.
 	CLB clb.Options
 	SCF scf.Options
+	// Timers lets the timers of serverless.yml fire at their times. Without it they do
+	// when told to, so that nothing repairs what a test looks at.
+	Timers bool
 	// Node are options of the nodes.
 	Node node.Options
 	// Transport is how the forwarder reaches the functions: url (default) or invoke.
@@ -202,6 +205,7 @@ func (s *Stack) startSCF(ctx context.Context) error {
 	o := s.o.SCF
 	o.Package, o.Manifest = s.Bundle, filepath.Join(s.o.Root, "serverless.yml")
 	o.Env, o.Store, o.Stderr = s.Env, s.Store, s.o.Log
+	o.Timers = s.o.Timers
 	s.SCF, err = scf.Start(context.WithoutCancel(ctx), o)
 	return err
 }
