@@ -19,8 +19,10 @@ import (
 
 	"github.com/clb-direct/clb-direct/functions/backends"
 	"github.com/clb-direct/clb-direct/functions/door"
+	"github.com/clb-direct/clb-direct/functions/explain"
 	"github.com/clb-direct/clb-direct/functions/frontend"
 	"github.com/clb-direct/clb-direct/functions/readiness"
+	"github.com/clb-direct/clb-direct/functions/resync"
 	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/config"
 	"github.com/clb-direct/clb-direct/shared/event"
@@ -34,6 +36,8 @@ var handlers = map[event.Function]func(context.Context, *reconcile.World, event.
 	event.Frontend:  frontend.Handle,
 	event.Backends:  backends.Handle,
 	event.Readiness: readiness.Handle,
+	event.Resync:    resync.Handle,
+	event.Explain:   explain.Handle,
 }
 
 func main() {

@@ -9,16 +9,25 @@ import (
 	"github.com/tencentyun/scf-go-lib/functioncontext"
 
 	"github.com/clb-direct/clb-direct/functions/backends"
+	"github.com/clb-direct/clb-direct/functions/explain"
 	"github.com/clb-direct/clb-direct/functions/frontend"
 	"github.com/clb-direct/clb-direct/functions/readiness"
+	"github.com/clb-direct/clb-direct/functions/resync"
 	"github.com/clb-direct/clb-direct/shared/event"
 	"github.com/clb-direct/clb-direct/shared/fault"
 )
 
 func TestConsoleTestEventsDecode(t *testing.T) {
-	for function, raw := range map[event.Function][]byte{
+	events := map[event.Function][]byte{
 		event.Frontend: frontend.TestEvent, event.Backends: backends.TestEvent, event.Readiness: readiness.TestEvent,
-	} {
+		event.Resync: resync.TestEvent, event.Explain: explain.TestEvent,
+	}
+	for function := range handlers {
+		if events[function] == nil {
+			t.Errorf("function %s has no console test event", function)
+		}
+	}
+	for function, raw := range events {
 		t.Run(string(function), func(t *testing.T) {
 			d, err := event.Decode(raw, event.Receiver{}, time.Now())
 			if err != nil {
@@ -32,7 +41,7 @@ func TestConsoleTestEventsDecode(t *testing.T) {
 }
 
 func TestEveryFunctionHasAHandler(t *testing.T) {
-	for _, f := range event.Functions {
+	for _, f := range append([]event.Function{event.Resync, event.Explain}, event.Functions...) {
 		if handlers[f] == nil {
 			t.Errorf("function %s has no handler", f)
 		}
