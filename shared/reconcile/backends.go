@@ -57,6 +57,10 @@ func (p *pass) backends(ctx context.Context, lb string) {
 	}
 	defer release()
 	s, err := p.scene(ctx, session, lb)
+	if clb.Code(err) == clb.CodeLBGone {
+		p.Log.Info("nothing to bind at", "loadBalancer", lb, "error", err)
+		return // frontend tells, and wakes this when there is a CLB again
+	}
 	if err != nil {
 		p.fail(err)
 		return

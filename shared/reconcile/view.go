@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -56,7 +57,9 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 			continue // its gate stays closed whatever the CLB says
 		}
 		for _, f := range frontsOf(v.selected.Of(pod)) {
-			if id := desired.LoadBalancerOf(f); id != "" && !slices.Contains(lbs, id) {
+			id := desired.LoadBalancerOf(f)
+			missing := v.refused[f][desired.RefusedAll] == desired.KeysOf(f.Kind).NoLoadBalancer
+			if id != "" && !missing && !slices.Contains(lbs, id) {
 				lbs = append(lbs, id)
 			}
 		}
@@ -72,7 +75,7 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 	if v.narrowed && len(at) == 0 {
 		return v, nil // no listener, so nothing is bound; naming none would ask for all
 	}
-	if v.verdicts, err = session.Health(ctx, lbs, at); err != nil {
+	if v.verdicts, err = health(ctx, session, lbs, at); err != nil {
 		return nil, err
 	}
 	if !v.narrowed {
@@ -95,6 +98,29 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 		})
 	}
 	return v, g.Wait()
+}
+
+// health reads the health of what there is. One CLB that is gone has the whole call
+// refused: the pods of all the others would wait for somebody's deletion, or typing
+// error. So it is looked for by halves, and has nothing to say.
+func health(ctx context.Context, session *clb.Session, lbs, at []string) (map[model.Key]clb.Verdict, error) {
+	verdicts, err := session.Health(ctx, lbs, at)
+	if clb.Code(err) != clb.CodeLBGone {
+		return verdicts, err
+	}
+	verdicts = map[model.Key]clb.Verdict{}
+	if len(lbs) == 1 {
+		return verdicts, nil
+	}
+	half := len(lbs) / 2
+	for _, some := range [][]string{lbs[:half], lbs[half:]} {
+		found, err := health(ctx, session, some, at)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(verdicts, found)
+	}
+	return verdicts, nil
 }
 
 // confirming bounds how long a pass goes on reading targets before it decides with
@@ -136,7 +162,7 @@ func (v *view) narrow(ctx context.Context, session *clb.Session, lbs []string, p
 		return nil, nil
 	}
 	listeners, err := session.Listeners(ctx, lbs[0])
-	if err != nil {
+	if err != nil && clb.Code(err) != clb.CodeLBGone {
 		return nil, err
 	}
 	v.narrowed = true
