@@ -63,10 +63,10 @@ func TestFrontendKilledBetweenWritesLeavesNothingDouble(t *testing.T) {
 					t.Errorf("want one load balancer, %s, got %v", lb.ID, got)
 				}
 				mu.Lock()
-				defer mu.Unlock()
 				if !killed {
 					t.Errorf("want frontend killed at %s", action)
 				}
+				mu.Unlock()
 				s.settled()
 			})
 		}
@@ -106,10 +106,10 @@ func TestGroupedIngressKilledBetweenWritesKeepsItsRules(t *testing.T) {
 	s.awaitRules(id, "HTTP/80 one.example.com/", "HTTP/80 two.example.com/x")
 	s.settled()
 	mu.Lock()
-	defer mu.Unlock()
 	if kills < 2 {
 		t.Errorf("want frontend killed at making and at deleting rules, got %d kills", kills)
 	}
+	mu.Unlock()
 	s.deleteIngress("one")
 	s.deleteIngress("two")
 	s.awaitIngressGone("one")
