@@ -135,10 +135,21 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 		out.Ended = data.Attempt
 	}
 	r.report(s, data, reply, err, r.o.Queue.Now().Sub(began))
-	for _, w := range reply.Wake {
+	wakes := reply.Wake
+	if s.Function == event.Frontend && s.Failures > 0 && err == nil {
+		wakes = append(wakes, unheard(data)...)
+	}
+	for _, w := range wakes {
 		r.Offer(r.o.Index.Route(w))
 	}
 	return out
+}
+
+// unheard is what attempts of frontend may have asked for whose answer was lost: they
+// had made listeners or rules, which the one that follows finds made, and asks for nothing.
+func unheard(data event.Sync) []event.Wake {
+	look := event.Sync{Cluster: data.Cluster, LoadBalancers: data.LoadBalancers, Objects: data.Objects, All: true}
+	return []event.Wake{{Function: event.Backends, Sync: look}, {Function: event.Readiness, Sync: look}}
 }
 
 // encode wraps the data. An event stays within what every intermediary must

@@ -160,6 +160,32 @@ func TestWakeReachesItsPartition(t *testing.T) {
 	})
 }
 
+// A frontend that dies after its write has made a listener, and nobody hears of it: the
+// next attempt finds it made. What is bound there must be looked at all the same.
+func TestLostAnswerOfFrontendWakesBackends(t *testing.T) {
+	failed := false
+	f := &functions{}
+	f.answer = func(r event.Request) (event.Reply, error) {
+		if r.Function == event.Frontend && r.Partition == "lb-1" && !failed {
+			failed = true
+			return event.Reply{}, &transport.Failure{Code: "439", Ended: true, Err: errors.New("exited")}
+		}
+		return event.Reply{}, nil
+	}
+	lead(t, f, func(x *index.Index) { x.SetService(service("default", "web", "lb-1")) }, func(*Relay, *index.Index) {
+		time.Sleep(10 * time.Second)
+		n := 0
+		for _, r := range f.requests() {
+			if r.Function == event.Backends && r.Partition == "lb-1" && r.Sync.All {
+				n++
+			}
+		}
+		if n != 2 {
+			t.Errorf("backends lb-1 was sent %d times, want once at the start and once for the lost answer", n)
+		}
+	})
+}
+
 func TestEndedAttemptIsNamedAndATimeoutIsNot(t *testing.T) {
 	cases := map[string]struct {
 		reason string
