@@ -2,7 +2,7 @@
 // Ingress is created where there was none, and the clock runs until the CLB says of
 // every binding that it is healthy, with its weight. All of it is the real way: control
 // plane, forwarder, packaged functions, and a CLB emulator with its default latencies
-// and its twenty requests a second.
+// and its twenty requests a second. The timer of resync is off.
 //
 // What it took is held against the floor: the least that the API's limits and latencies
 // allow. More than 1.3 times the floor is a failure. Two more scenes are told but not

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
@@ -20,6 +22,8 @@ type report struct {
 	Machine struct {
 		CPUs int    `json:"cpus"`
 		Go   string `json:"go"`
+		// Load is the average of a minute, at the end, as Linux tells it.
+		Load string `json:"load_average"`
 	} `json:"machine"`
 	// Calls are those of the functions until all was healthy.
 	Calls      calls      `json:"calls"`
@@ -31,9 +35,12 @@ type report struct {
 	Constants  constants  `json:"constants"`
 	Milestones milestones `json:"milestones_seconds"`
 	// Reached: all was healthy in the end. Met: and soon enough.
-	Reached bool   `json:"end_reached"`
-	Met     bool   `json:"demand_met"`
-	Scenes  scenes `json:"scenes"`
+	Reached bool `json:"end_reached"`
+	Met     bool `json:"demand_met"`
+	// Lost counts targets that were healthy and for a while were not. All pods answer all
+	// the time, so that is a machine too busy to check them within two seconds.
+	Lost   int    `json:"healthy_lost_again"`
+	Scenes scenes `json:"scenes"`
 	// Writes and Passes tell where the time went.
 	Writes []write `json:"writes"`
 	Passes []pass  `json:"passes"`
@@ -121,6 +128,8 @@ func ceil(n, by int) int { return (n + by - 1) / by }
 // conclude compares what was found with what is demanded.
 func (r *report) conclude() {
 	r.Machine.CPUs, r.Machine.Go = runtime.NumCPU(), runtime.Version()
+	load, _ := os.ReadFile("/proc/loadavg") // without it nothing is told
+	r.Machine.Load, _, _ = strings.Cut(string(load), " ")
 	r.FloorParts = r.Constants.floor()
 	r.Floor, r.MaxRatio = r.FloorParts.sum(), maxRatio
 	if r.Floor > 0 {
@@ -154,7 +163,11 @@ func (r *report) table(w io.Writer) {
 		row(action, r.Calls.ByAction[action])
 	}
 	row("calls", r.Calls.Total, fmt.Sprintf("of which %d were refused", r.Calls.Refused))
-	row("busy with passes", r.spent())
+	row("passes", r.spent())
+	row("this machine", fmt.Sprintf("%d CPUs, load %s", r.Machine.CPUs, r.Machine.Load))
+	if r.Lost > 0 {
+		row("", fmt.Sprintf("%d targets were healthy and then not, for a while: too busy to check them in time", r.Lost))
+	}
 	row()
 	row("floor: rules", seconds(r.FloorParts.Rules), fmt.Sprintf("%d calls of %d rules x (API %s + task, on average of %s to %s)", ceil(c.Rules, c.RulesPerCall), c.RulesPerCall, l.API, l.Task.Min, l.Task.Max))
 	row("floor: targets", seconds(r.FloorParts.Bind), fmt.Sprintf("%d calls of %d targets x (API %s + busy %s)", ceil(c.Bindings, c.TargetsPerCall), c.TargetsPerCall, l.API, l.Busy))
@@ -183,9 +196,9 @@ func (r *report) spent() string {
 		times[p.Function]++
 		took[p.Function] += p.Seconds
 	}
-	out := ""
+	var out []string
 	for _, f := range slices.Sorted(maps.Keys(times)) {
-		out += fmt.Sprintf("%s %d times, %.1f s; ", f, times[f], took[f])
+		out = append(out, fmt.Sprintf("%s %d times, %.1f s", f, times[f], took[f]))
 	}
-	return out
+	return strings.Join(out, "; ")
 }

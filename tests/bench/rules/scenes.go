@@ -71,7 +71,7 @@ func (b *bench) converge(ctx context.Context) error {
 	if _, err := b.Kube.NetworkingV1().Ingresses(namespace).Create(ctx, ingress(b.lb), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating the Ingress: %w", err)
 	}
-	r := b.report
+	r, last := b.report, 0
 	defer func() {
 		r.Calls, r.Writes, r.Passes = b.calls(began), b.writes(began), b.passes(began)
 	}()
@@ -88,7 +88,8 @@ func (b *bench) converge(ctx context.Context) error {
 				*m.at = since
 			}
 		}
-		if t.healthy < bindings {
+		r.Lost += max(0, last-t.healthy)
+		if last = t.healthy; t.healthy < bindings {
 			return false, nil
 		}
 		ok, err := b.confirm(ctx)
