@@ -25,7 +25,7 @@ var share = map[event.Function]float64{event.Frontend: 2, event.Backends: 4, eve
 // pass, and a readiness pass is for up to thirty CLBs with two calls each where others
 // have one. Floors may exceed the total when very many are under way; their functions
 // then wait for one another at the API's own limit.
-var floor = map[event.Function]float64{event.Frontend: 0.5, event.Backends: 2, event.Readiness: 2}
+var floor = map[event.Function]float64{event.Frontend: 0.5, event.Backends: 2, event.Readiness: 4}
 
 // Budget keeps the account. The zero value is ready.
 type Budget struct {
