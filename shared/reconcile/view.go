@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/fault"
@@ -57,9 +55,7 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 			continue // its gate stays closed whatever the CLB says
 		}
 		for _, f := range frontsOf(v.selected.Of(pod)) {
-			id := desired.LoadBalancerOf(f)
-			missing := v.refused[f][desired.RefusedAll] == desired.KeysOf(f.Kind).NoLoadBalancer
-			if id != "" && !missing && !slices.Contains(lbs, id) {
+			if id := v.loadBalancerOf(f); id != "" && !slices.Contains(lbs, id) {
 				lbs = append(lbs, id)
 			}
 		}
@@ -83,21 +79,45 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 			v.spots[verdict.Spot] = seen{place: key.Place}
 		}
 	}
+	v.confirmAll(ctx, session, at, v.promising(pods))
+	return v, nil
+}
+
+// loadBalancerOf is the CLB that f uses, "" if there is none to ask about.
+func (v *view) loadBalancerOf(f *model.Front) string {
+	if v.refused[f][desired.RefusedAll] == desired.KeysOf(f.Kind).NoLoadBalancer {
+		return ""
+	}
+	return desired.LoadBalancerOf(f)
+}
+
+// confirmAll reads the targets at the CLBs' addresses. A CLB that can't be read keeps its
+// own pods waiting and nobody else's.
+func (v *view) confirmAll(ctx context.Context, session *clb.Session, at []string, addresses map[string][]string) {
 	looking, cancel := context.WithTimeout(ctx, confirming)
 	defer cancel()
-	g, gctx := errgroup.WithContext(looking)
 	var mu sync.Mutex
-	for lb, ips := range v.promising(pods) {
-		g.Go(func() error {
-			err := v.confirm(gctx, session, &mu, lb, at, ips)
-			if err != nil && ctx.Err() == nil && (looking.Err() != nil || fault.Is(err, fault.Throttled)) {
-				p.Log.Info("left for the next pass", "loadBalancer", lb, "error", err)
-				return nil // its pods are not confirmed, and so looked at again soon
+	var g sync.WaitGroup
+	var failed []error
+	for lb, ips := range addresses {
+		g.Go(func() {
+			err := v.confirm(looking, session, &mu, lb, at, ips)
+			switch {
+			case err == nil || clb.Code(err) == clb.CodeLBGone:
+			case ctx.Err() == nil && (looking.Err() != nil || fault.Is(err, fault.Throttled)):
+				v.Log.Info("left for the next pass", "loadBalancer", lb, "error", err)
+				// Its pods are not confirmed, and so looked at again soon.
+			default:
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, err)
 			}
-			return err
 		})
 	}
-	return v, g.Wait()
+	g.Wait()
+	for _, err := range failed {
+		v.fail(err)
+	}
 }
 
 // health reads the health of what there is. One CLB that is gone has the whole call
@@ -202,7 +222,7 @@ func (v *view) promising(pods []*model.Pod) map[string][]string {
 			continue
 		}
 		for _, f := range frontsOf(v.selected.Of(pod)) {
-			id := desired.LoadBalancerOf(f)
+			id := v.loadBalancerOf(f)
 			if at := (address{id, pod.IP}); id != "" && !known[at] {
 				known[at] = true
 				out[id] = append(out[id], pod.IP)
