@@ -2,18 +2,21 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/clb-direct/clb-direct/localdev/node"
@@ -105,7 +108,7 @@ func TestIngressForwardsTheClientsAddress(t *testing.T) {
 	lb := s.awaitFront("web")
 	s.await("the stand-in is found Alive", func() (bool, string) {
 		targets := s.targets(lb.ID)["HTTP/80 /"]
-		return len(targets) == 1 && targets[0].IP.String() == ip && targets[0].Health == "Alive", describe(targets)
+		return len(targets) == 1 && targets[0].IP.String() == ip && targets[0].Weight > 0 && targets[0].Health == "Alive", describe(targets)
 	})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://shop.example.com/", nil)
 	s.must(err)
@@ -113,20 +116,25 @@ func TestIngressForwardsTheClientsAddress(t *testing.T) {
 	res, err := s.browse(lb.VIP.String()).Do(req)
 	s.must(err)
 	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("want the stand-in to answer, got %s", res.Status)
+	}
 	if got := (<-seen).Get("X-Forwarded-For"); got != "192.0.2.1, 127.0.9.9" && got != "192.0.2.1,127.0.9.9" {
 		t.Errorf("want the client's address added, got %q", got)
 	}
 }
 
-// standIns are the addresses of pods that no node runs.
-var standIns atomic.Int32
-
 // standIn is a pod of app=web that no node runs, but a server of the test.
 func (s *space) standIn(h http.Handler) (ip string) {
 	s.t.Helper()
-	ip = fmt.Sprintf("127.0.31.%d", standIns.Add(1))
-	ln, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", ip+":80")
-	s.must(err)
+	var ln net.Listener
+	for i := 1; ln == nil; i++ { // another run may have the address
+		ip = fmt.Sprintf("127.0.31.%d", i)
+		var err error
+		if ln, err = (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", ip+":80"); err != nil && (!errors.Is(err, syscall.EADDRINUSE) || i == 250) {
+			s.t.Fatal(err)
+		}
+	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(ln) })
@@ -135,7 +143,11 @@ func (s *space) standIn(h http.Handler) (ip string) {
 		p.Spec.NodeSelector = map[string]string{"no-node": "has-this"}
 		p.Spec.TerminationGracePeriodSeconds = new(int64(0))
 	})
-	s.place("stand-in", ip)
+	now := time.Now().UTC().Format(time.RFC3339)
+	raw := fmt.Appendf(nil, `{"status":{"phase":"Running","podIP":%q,"podIPs":[{"ip":%q}],"startTime":%q,
+		"conditions":[{"type":"ContainersReady","status":"True","lastTransitionTime":%q}]}}`, ip, ip, now, now)
+	_, err := s.client.CoreV1().Pods(s.name).Patch(s.t.Context(), "stand-in", types.MergePatchType, raw, metav1.PatchOptions{}, "status")
+	s.must(err)
 	return ip
 }
 
