@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/shared/event"
 )
 
 // running is what `up` remembers of the stack that it left running.
@@ -29,7 +30,12 @@ type running struct {
 	CLB        string `json:"clb,omitempty"`
 	SCF        string `json:"scf,omitempty"`
 	Forwarder  string `json:"forwarder,omitempty"`
-	Ready      bool   `json:"ready"`
+	// SecretID and SecretKey sign calls to the two APIs, Functions are the functions'
+	// names there.
+	SecretID  string                    `json:"secretId,omitempty"`
+	SecretKey string                    `json:"secretKey,omitempty"`
+	Functions map[event.Function]string `json:"functions,omitempty"`
+	Ready     bool                      `json:"ready"`
 }
 
 func remembered(root string) string { return filepath.Join(root, ".localdev.json") }
@@ -135,10 +141,14 @@ func serve(ctx context.Context, o stack.Options) error {
 		return errors.Join(err, s.Close())
 	}
 	r := running{Kubectl: kubectl, PID: os.Getpid(), Born: born(os.Getpid()), Dir: dir, Kubeconfig: s.Cluster.Kubeconfig,
-		CLB: s.CLB.Endpoint(), SCF: s.SCF.Endpoint(), Forwarder: s.ForwarderURL, Ready: true}
+		CLB: s.CLB.Endpoint(), SCF: s.SCF.Endpoint(), Forwarder: s.ForwarderURL,
+		SecretID: s.Account.SecretID, SecretKey: s.Account.SecretKey, Functions: map[event.Function]string{}, Ready: true}
+	for _, f := range []event.Function{event.Resync, event.Explain} {
+		r.Functions[f] = s.SCF.Function(string(f))
+	}
 	raw, err := json.Marshal(r)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "ready.json"), raw, 0o644)
+		err = os.WriteFile(filepath.Join(dir, "ready.json"), raw, 0o600)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("saying that it is up: %w", err), s.Close())
@@ -191,7 +201,7 @@ func (r running) remember(root string) error {
 	if err != nil {
 		return fmt.Errorf("remembering: %w", err)
 	}
-	if err := os.WriteFile(remembered(root), append(raw, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(remembered(root), append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("remembering: %w", err)
 	}
 	return nil

@@ -5,6 +5,7 @@
 //	localdev down          end exactly what up started
 //	localdev demo          start everything, show a Service bound straight to its pods, end it
 //	localdev demo-ingress  the same with Ingresses
+//	localdev resync        have the function resync of what up started put everything right
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/stack"
 )
 
-const usage = "usage: localdev up|down|demo|demo-ingress [-cluster kubeconfig] [-v]"
+const usage = "usage: localdev up|down|demo|demo-ingress|resync [-cluster kubeconfig] [-v] [-dry]"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -40,6 +41,7 @@ func run(ctx context.Context, args []string) error {
 	root := fs.String("root", ".", "directory of the module")
 	verbose := fs.Bool("v", false, "show what everything prints")
 	out := fs.String("out", "out", "folder for reports")
+	dry := fs.Bool("dry", false, "with resync: say what it would do, and touch nothing")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -54,6 +56,8 @@ func run(ctx context.Context, args []string) error {
 		return down(ctx, *root)
 	case "serve": // what up leaves behind
 		return serve(ctx, options)
+	case "resync":
+		return resync(ctx, *root, *dry, os.Stdout)
 	case "demo":
 		return demo.Service(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
 	case "demo-ingress":
