@@ -197,6 +197,7 @@ func (s *Server) batchModifyTargetWeight(op backend.Op, q *api.BatchModifyTarget
 		if err := atMost("ModifyList.Targets", rule.Targets, maxModifyOfRule); err != nil {
 			return nil, err
 		}
+		//lint:ignore SA1019 Domain and Url are deprecated, and taken
 		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, domain: rule.Domain, url: rule.Url, targets: rule.Targets, weight: rule.Weight}
 	}
 	all, err := modifications(q.LoadBalancerId, parts)
