@@ -78,7 +78,7 @@ func (p *pass) mend(ctx context.Context, s *survey) {
 		}
 		req := p.req
 		req.Partition, req.Sync.LoadBalancers, req.Sync.Objects, req.Sync.All = at, nil, refsOf(s.frontend[at]), false
-		p.absorb(p.World.Frontend(ctx, req))
+		p.through(ctx, func() event.Reply { return p.World.Frontend(ctx, req) })
 	}
 	// What the listeners' being made again has to bind is told by their pass.
 	backends := maps.Clone(s.backends)
@@ -91,12 +91,28 @@ func (p *pass) mend(ctx context.Context, s *survey) {
 		if p.out(ctx) {
 			return
 		}
-		p.absorb(p.World.Backends(ctx, p.about(lb, backends[lb])))
+		p.through(ctx, func() event.Reply { return p.World.Backends(ctx, p.about(lb, backends[lb])) })
 	}
 	if len(s.readiness) > 0 && !p.out(ctx) {
 		sub := p.begin(p.req)
 		sub.decide(ctx, sub.session(nil), p.claimed(slices.Clone(s.subjects)), s.readiness)
 		p.absorb(sub.finish())
+	}
+}
+
+// through takes a pass again and again until it is through. One that writes for long
+// hands over, so that whoever waits for the CLB gets its turn, and is asked again by the
+// forwarder; a resync has nobody who would before the next timer. One that hands over
+// with nothing done would do so again.
+func (p *pass) through(ctx context.Context, run func() event.Reply) {
+	for {
+		r := run()
+		again := r.Continue && len(r.Writes) > 0
+		r.Continue = r.Continue && !again
+		p.absorb(r)
+		if !again || p.out(ctx) {
+			return
+		}
 	}
 }
 
