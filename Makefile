@@ -26,6 +26,9 @@ up: bin/localdev ## start everything on this machine and leave it running (CLUST
 down: bin/localdev ## end exactly what `make up` started
 	bin/localdev down
 
+resync: bin/localdev ## have the function resync of what `make up` started put everything right (DRY=1 only says what it would do)
+	bin/localdev resync $(if $(DRY),-dry)
+
 test: race e2e ## every test: unit, property and fuzz seeds under the race detector, then end to end
 
 race: cc ## unit, property and fuzz-seed tests under the race detector
@@ -39,6 +42,9 @@ bench: ## planner and passes at 100, 1,000 and 10,000 pods (report: out/bench.js
 
 bench-rules: ## an Ingress of 200 rules over 50 pods, from nothing to all healthy (report: out/bench-rules.json)
 	$(GO) run ./tests/bench/rules -o out/bench-rules.json
+
+drift: ## change CLBs by hand in every way and time how long it takes to heal (report: out/drift.json)
+	$(GO) run ./tests/drift -o out/drift.json
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
@@ -76,4 +82,4 @@ cc:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down test race e2e bench bench-rules fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down resync test race e2e bench bench-rules drift fuzz package deploy verify clean cc FORCE
