@@ -16,6 +16,8 @@ type Explanation struct {
 	Name      string     `json:"name"`
 	// Summary is the answer in one sentence.
 	Summary string `json:"summary"`
+	// Do is what to do about it, "" where the pods' own answers say so.
+	Do string `json:"do,omitempty"`
 	// LoadBalancer is the CLB's id, Addresses where it serves.
 	LoadBalancer string   `json:"loadBalancer,omitempty"`
 	Addresses    []string `json:"addresses,omitempty"`
@@ -29,12 +31,14 @@ type PodExplanation struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	IP        string `json:"ip,omitempty"`
-	// Ready is what the gate says, or with no gate the containers; Since when.
+	// Ready is what the gate says, or with no gate the containers; Since when, for one
+	// of which nobody said anything yet since its creation.
 	Ready bool      `json:"ready"`
 	Since time.Time `json:"since,omitzero"`
 	// Gated: it has the readiness gate.
 	Gated bool `json:"gated"`
-	// Cause is what it waits for, "" for nothing, and Do what to do about it.
+	// Cause is what it waits for, or why it is Ready and yet gets no traffic, "" for
+	// nothing, and Do what to do about it.
 	Cause string `json:"cause,omitempty"`
 	Do    string `json:"do,omitempty"`
 	// Bindings are its places on load balancers.
@@ -62,8 +66,11 @@ type BindingExplanation struct {
 func (e *Explanation) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s/%s: %s\n", e.Kind, e.Namespace, e.Name, e.Summary)
+	if e.Do != "" {
+		fmt.Fprintf(&b, "  do: %s\n", e.Do)
+	}
 	if e.LoadBalancer != "" {
-		fmt.Fprintf(&b, "  load balancer %s %s\n", e.LoadBalancer, strings.Join(e.Addresses, ", "))
+		fmt.Fprintln(&b, "  load balancer", strings.TrimSpace(e.LoadBalancer+" "+strings.Join(e.Addresses, ", ")))
 	}
 	for _, p := range e.Problems {
 		fmt.Fprintf(&b, "  problem: %s\n", p)
@@ -84,20 +91,25 @@ func (e *Explanation) Text() string {
 			fmt.Fprintf(&b, "    do:  %s\n", p.Do)
 		}
 		for _, x := range p.Bindings {
-			fmt.Fprintf(&b, "    %s: %s", x.Name, x.State)
-			if x.Address != "" {
-				fmt.Fprintf(&b, " %s", x.Address)
-			}
-			if x.Weight >= 0 {
-				fmt.Fprintf(&b, ", weight %d of %d, health %s", x.Weight, x.Wanted, orNone(x.Health))
-			}
-			if x.Detail != "" {
-				fmt.Fprintf(&b, " (%s)", x.Detail)
-			}
-			b.WriteByte('\n')
+			fmt.Fprintf(&b, "    %s: %s\n", x.Name, x.text())
 		}
 	}
 	return b.String()
+}
+
+// text is what a line says of a place.
+func (x BindingExplanation) text() string {
+	switch {
+	case x.Detail != "":
+		return x.Detail
+	case x.Weight < 0:
+		return "not bound"
+	}
+	since := ""
+	if !x.Registered.IsZero() {
+		since = " since " + x.Registered.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("%s bound%s, weight %d of %d, health %s", x.Address, since, x.Weight, x.Wanted, orNone(x.Health))
 }
 
 func orNone(s string) string {

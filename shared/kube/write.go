@@ -144,6 +144,9 @@ type Note struct {
 	Message string
 }
 
+// Component is what our Events say they are from.
+const Component = "clb-direct"
+
 // repeatEvery is how often a note that goes on is counted again: often enough to
 // show that it does, seldom enough to cost nothing.
 const repeatEvery = 5 * time.Minute
@@ -171,7 +174,7 @@ func (c *Client) Record(ctx context.Context, n Note, now time.Time) error {
 		ObjectMeta:     metav1.ObjectMeta{Namespace: n.Ref.Namespace, Name: name},
 		InvolvedObject: corev1.ObjectReference{APIVersion: c.apiVersion(n.Kind), Kind: n.Kind, Namespace: n.Ref.Namespace, Name: n.Ref.Name, UID: uid(n.UID)},
 		Type:           kind, Reason: n.Reason, Message: n.Message,
-		Source:         corev1.EventSource{Component: "clb-direct"},
+		Source:         corev1.EventSource{Component: Component},
 		FirstTimestamp: at, LastTimestamp: at, Count: 1,
 	}
 	err := c.core.Post().Namespace(n.Ref.Namespace).Resource("events").Body(ev).Do(ctx).Error()

@@ -239,6 +239,14 @@ func (a *applier) report(ctx context.Context) {
 	a.recordShared(ctx)
 }
 
+// reasonBindFailed is the reason of the Event about a refused target, and bindFailed how
+// its message begins: by these a person's question finds what the CLB said.
+const reasonBindFailed = "BindFailed"
+
+func bindFailed(address model.Address, name string) string {
+	return fmt.Sprintf("binding %s for %s", address, name)
+}
+
 // explain writes an Event on each refused pod and its object.
 func (a *applier) explain(ctx context.Context, named map[string]event.Pod) {
 	backings := a.scene.backingsAt()
@@ -248,13 +256,13 @@ func (a *applier) explain(ctx context.Context, named map[string]event.Pod) {
 		if b == nil {
 			continue
 		}
-		message := fmt.Sprintf("binding %s for %s on %s: %v", r.target.Address, b.Name, a.lb, r.err)
+		message := fmt.Sprintf("%s on %s: %v", bindFailed(r.target.Address, b.Name), a.lb, r.err)
 		if pod, ok := named[r.target.Tag]; ok {
-			a.note(ctx, kube.Note{Kind: "Pod", Ref: model.Ref{Namespace: pod.Namespace, Name: pod.Name}, UID: pod.UID, Warning: true, Reason: "BindFailed", Message: message})
+			a.note(ctx, kube.Note{Kind: "Pod", Ref: model.Ref{Namespace: pod.Namespace, Name: pod.Name}, UID: pod.UID, Warning: true, Reason: reasonBindFailed, Message: message})
 		}
 		if !told[b.Front] {
 			told[b.Front] = true
-			a.warn(ctx, b.Front, "BindFailed", message)
+			a.warn(ctx, b.Front, reasonBindFailed, message)
 		}
 	}
 }

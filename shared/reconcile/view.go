@@ -31,6 +31,21 @@ type view struct {
 	confirmed map[string]bool
 	// narrowed: listeners were read before health, which was asked for some of them.
 	narrowed bool
+	scope    scope
+}
+
+// scope says how far a view goes. The zero value is that of a decision.
+type scope struct {
+	// thorough: also what changes no decision is looked at, for people.
+	thorough bool
+	// without are CLBs that are known not to be there, or not yet.
+	without map[string]bool
+}
+
+// matters tells whether it does what the CLB says of a pod: the gate of one whose
+// containers aren't ready stays closed whatever that is.
+func (s scope) matters(pod *model.Pod) bool {
+	return pod.ContainersReady || s.thorough && pod.IP != ""
 }
 
 // seen is a place as observed. Its health check is known once listeners were read.
@@ -42,8 +57,13 @@ type seen struct {
 // view reads health first and targets after: a verdict counts only for whom the
 // target is bound when the verdict is already in.
 func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subject, pods []*model.Pod) (*view, error) {
+	return p.look(ctx, session, subjects, pods, scope{})
+}
+
+// look makes a view of some scope.
+func (p *pass) look(ctx context.Context, session *clb.Session, subjects []*subject, pods []*model.Pod, how scope) (*view, error) {
 	v := &view{
-		pass: p, subjects: subjects, selected: desired.NewSelected(backingsOf(subjects)), refused: map[*model.Front]map[string]string{}, held: map[*desired.Backing]bool{},
+		pass: p, scope: how, subjects: subjects, selected: desired.NewSelected(backingsOf(subjects)), refused: map[*model.Front]map[string]string{}, held: map[*desired.Backing]bool{},
 		spots: map[model.Spot]seen{}, targets: map[model.Key]model.Target{}, confirmed: map[string]bool{}, healthRead: p.Now(),
 	}
 	for _, s := range subjects {
@@ -51,8 +71,8 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 	}
 	var lbs []string
 	for _, pod := range pods {
-		if !pod.ContainersReady {
-			continue // its gate stays closed whatever the CLB says
+		if !how.matters(pod) {
+			continue
 		}
 		for _, f := range frontsOf(v.selected.Of(pod)) {
 			if id := v.loadBalancerOf(f); id != "" && !slices.Contains(lbs, id) {
@@ -88,7 +108,10 @@ func (v *view) loadBalancerOf(f *model.Front) string {
 	if v.refused[f][desired.RefusedAll] == desired.KeysOf(f.Kind).NoLoadBalancer {
 		return ""
 	}
-	return desired.LoadBalancerOf(f)
+	if id := desired.LoadBalancerOf(f); !v.scope.without[id] {
+		return id
+	}
+	return ""
 }
 
 // confirmAll reads the targets at the CLBs' addresses. A CLB that can't be read keeps its
@@ -161,7 +184,7 @@ func (v *view) narrow(ctx context.Context, session *clb.Session, lbs []string, p
 	}
 	wanted, known := map[string]bool{}, map[string]bool{}
 	for _, pod := range pods {
-		if !pod.ContainersReady {
+		if !v.scope.matters(pod) {
 			continue
 		}
 		for _, b := range v.selected.Of(pod) {
@@ -209,16 +232,16 @@ func (v *view) see(listeners []model.Listener) {
 }
 
 // promising finds, by CLB, the addresses of the pods that could be ready by what
-// health says: only for them it is worth reading more.
+// health says: only for them it is worth reading more. To a thorough view all are.
 func (v *view) promising(pods []*model.Pod) map[string][]string {
 	out := map[string][]string{}
 	type address struct{ lb, ip string }
 	known := map[address]bool{}
 	for _, pod := range pods {
-		if !pod.ContainersReady {
+		if !v.scope.matters(pod) {
 			continue
 		}
-		if slices.ContainsFunc(v.bindings(pod), func(b readiness.Binding) bool { return !b.Promising() }) {
+		if !v.scope.thorough && slices.ContainsFunc(v.bindings(pod), func(b readiness.Binding) bool { return !b.Promising() }) {
 			continue
 		}
 		for _, f := range frontsOf(v.selected.Of(pod)) {
