@@ -127,7 +127,7 @@ func (p *pass) out(ctx context.Context) bool {
 
 // sweep deletes what was already unwanted before, and remembers what is so now.
 func (p *pass) sweep(ctx context.Context, s *survey, memory *kube.Memory) {
-	seen := map[string]bool{knownKey: true}
+	seen := map[string]bool{}
 	for _, u := range s.unwanted {
 		first, err := time.Parse(time.RFC3339, memory.Data[u.key()])
 		if err == nil && p.Now().Sub(first) >= sightAge {
@@ -136,6 +136,7 @@ func (p *pass) sweep(ctx context.Context, s *survey, memory *kube.Memory) {
 				p.fail(err)
 			}
 			if gone {
+				delete(memory.Data, u.key())
 				continue
 			}
 		}
@@ -144,23 +145,34 @@ func (p *pass) sweep(ctx context.Context, s *survey, memory *kube.Memory) {
 			memory.Data[u.key()] = p.Now().UTC().Format(time.RFC3339)
 		}
 	}
-	// What a survey of some CLBs didn't look at is no less unwanted for that.
-	if only(p.req.Sync.LoadBalancers) == nil && !p.reply.Continue {
-		maps.DeleteFunc(memory.Data, func(key, _ string) bool { return !seen[key] })
-	}
 	used := map[string]bool{}
 	for _, subject := range s.subjects {
 		if id := desired.LoadBalancerOf(subject.Front); id != "" && desired.Held(subject.Front) {
 			used[id] = true
 		}
 	}
-	for key := range seen { // until it is clean
+	forget(memory.Data, seen, used, only(p.req.Sync.LoadBalancers) == nil && !p.reply.Continue && p.reply.Failure == nil)
+}
+
+// forget keeps in memory what was seen unwanted now, and the CLBs that are used or not
+// clean yet. What a survey didn't look at, as it was about some CLBs or wasn't whole for
+// another reason, is no less unwanted for that, and nowhere else is it written that a
+// CLB of somebody else's was used.
+func forget(data map[string]string, seen, used map[string]bool, whole bool) {
+	if whole {
+		maps.DeleteFunc(data, func(key, _ string) bool { return key != knownKey && !seen[key] })
+	} else {
+		for _, lb := range strings.Fields(data[knownKey]) {
+			used[lb] = true
+		}
+	}
+	for key := range data {
 		if lb, _, isListener := strings.Cut(key, "."); isListener {
 			used[lb] = true
 		}
 	}
-	if delete(memory.Data, knownKey); len(used) > 0 {
-		memory.Data[knownKey] = strings.Join(slices.Sorted(maps.Keys(used)), " ")
+	if delete(data, knownKey); len(used) > 0 {
+		data[knownKey] = strings.Join(slices.Sorted(maps.Keys(used)), " ")
 	}
 }
 

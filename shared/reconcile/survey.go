@@ -207,6 +207,9 @@ func (s *survey) look(subject *subject) *ward {
 		todo("take %s on", subject)
 		return nil
 	}
+	if at := s.req.Sync.LoadBalancers; only(at) != nil && id != "" && !slices.Contains(at, id) {
+		return nil // not what this survey is about, and perhaps not read
+	}
 	lb, there := s.balancers[id]
 	if _, refused := desired.RefusedOf(subject.Front)[desired.RefusedAll]; refused || !there {
 		todo("find or make the load balancer of %s", subject)
@@ -337,7 +340,9 @@ var verbs = map[plan.Kind]string{plan.Lower: "drain", plan.Evict: "evict", plan.
 func (s *survey) strays(lb model.LoadBalancer, observed []model.Listener, wards int) {
 	there := map[string]bool{}
 	for _, subject := range s.subjects {
-		there[subject.UID] = true
+		// Who has let go, or was made to, wants nothing; of whom that can't be told stays.
+		ours, problem := desired.Claimed(subject.Object, s.Policy)
+		there[subject.UID] = ours || problem != nil || desired.Held(subject.Front)
 	}
 	owner, tagged := lb.Tags[desired.TagOwner]
 	if tagged && lb.Tags[desired.TagCluster] == s.Policy.Cluster && !there[owner] && wards == 0 {
