@@ -84,14 +84,7 @@ func (e *explainer) explainPod(ctx context.Context, ref model.Ref) error {
 	if err := e.explainPods(ctx, []*model.Pod{&pod}); err != nil {
 		return err
 	}
-	switch x := e.out.Pods[0]; {
-	case x.Ready && x.Cause == "":
-		e.out.Summary = "it is ready"
-	case x.Ready:
-		e.out.Summary = "it is ready, but: " + x.Cause
-	default:
-		e.out.Summary = "it is not ready: " + x.Cause
-	}
+	e.out.Summary = "it " + standing(e.out.Pods[0])
 	return nil
 }
 
@@ -160,8 +153,24 @@ func (e *explainer) explainForeign(ctx context.Context, ref model.Ref) error {
 
 // summarize says in a sentence how it stands with an object.
 func (e *explainer) summarize(f *finding, services []*model.Service) {
+	if len(e.out.Pods) == 0 {
+		a := podless(f, services)
+		e.out.Summary, e.out.Do = a.cause, a.do
+	} else {
+		e.out.Summary = summaryOf(e.out.Pods)
+	}
+	if f.stop.cause != "" {
+		e.out.Summary, e.out.Do = f.stop.cause+"; "+e.out.Summary, f.stop.do
+	}
+}
+
+// summaryOf counts pods; of a single one it says the cause.
+func summaryOf(pods []event.PodExplanation) string {
+	if len(pods) == 1 {
+		return "its one pod " + standing(pods[0])
+	}
 	notReady, amiss := 0, 0
-	for _, pod := range e.out.Pods {
+	for _, pod := range pods {
 		switch {
 		case !pod.Ready:
 			notReady++
@@ -169,36 +178,34 @@ func (e *explainer) summarize(f *finding, services []*model.Service) {
 			amiss++
 		}
 	}
-	n := len(e.out.Pods)
-	var pods string
 	switch {
-	case n == 0:
-		a := matchesNothing(services)
-		pods, e.out.Do = a.cause, a.do
 	case notReady > 0:
-		pods = fmt.Sprintf("%d of %s not ready", notReady, are(n))
+		return fmt.Sprintf("%d of %d pods are not ready", notReady, len(pods))
 	case amiss > 0:
-		pods = fmt.Sprintf("all of %s ready, but something is amiss with %d", are(n), amiss)
-	default:
-		pods = fmt.Sprintf("all of %s ready", are(n))
+		return fmt.Sprintf("all %d pods are ready, but there is something to say about %d of them", len(pods), amiss)
 	}
-	e.out.Summary = pods
-	if f.stop.cause != "" {
-		e.out.Summary, e.out.Do = f.stop.cause+"; "+pods, f.stop.do
-	}
+	return fmt.Sprintf("all %d pods are ready", len(pods))
 }
 
-// are counts pods.
-func are(n int) string {
-	if n == 1 {
-		return "1 pod is"
+// standing says how it stands with a pod.
+func standing(pod event.PodExplanation) string {
+	switch {
+	case !pod.Ready:
+		return "is not ready: " + pod.Cause
+	case pod.Cause != "":
+		return "is ready, but: " + pod.Cause
 	}
-	return fmt.Sprintf("%d pods are", n)
+	return "is ready"
 }
 
-// matchesNothing is the answer for Services behind which there are no pods.
-func matchesNothing(services []*model.Service) answer {
-	var names []string
+// podless is the answer for an object without pods.
+func podless(f *finding, services []*model.Service) answer {
+	var broken, selectors []string
+	for _, b := range f.wants.Backings {
+		if why, _, _ := strings.Cut(b.Broken, ", see the "); why != "" && !slices.Contains(broken, why) {
+			broken = append(broken, why)
+		}
+	}
 	for _, svc := range services {
 		var labels []string
 		for _, key := range slices.Sorted(maps.Keys(svc.Selector)) {
@@ -207,11 +214,14 @@ func matchesNothing(services []*model.Service) answer {
 		if len(labels) == 0 {
 			labels = []string{"none"}
 		}
-		names = append(names, fmt.Sprintf("%s of Service %s", strings.Join(labels, ","), svc.Ref()))
+		selectors = append(selectors, fmt.Sprintf("%s of Service %s", strings.Join(labels, ","), svc.Ref()))
 	}
-	slices.Sort(names)
-	if len(names) == 0 {
-		return answer{"no Service is behind it, so it has no pods", "mend what is wrong with its backends: see its problems"}
+	slices.Sort(selectors)
+	switch {
+	case len(selectors) > 0:
+		return answer{"no pod matches the selector " + strings.Join(selectors, ", nor "), "compare the selector with the pods' labels: kubectl get pods --show-labels"}
+	case len(broken) > 0:
+		return answer{"it has no backend that can be served: " + strings.Join(broken, "; "), fmt.Sprintf("correct the %s: its problems name the field", f.Kind)}
 	}
-	return answer{fmt.Sprintf("no pod matches the selector %s", strings.Join(names, " nor ")), "compare the selector with the pods' labels: kubectl get pods --show-labels"}
+	return answer{"it has no backends", fmt.Sprintf("give the %s some", f.Kind)}
 }

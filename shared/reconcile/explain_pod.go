@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/event"
 	"github.com/clb-direct/clb-direct/shared/kube"
@@ -242,7 +243,7 @@ func (x *inquiry) unbound(b readiness.Binding) answer {
 	for _, w := range x.warnings {
 		if said, ok := strings.CutPrefix(w.Message, prefix); ok && w.Reason == reasonBindFailed {
 			do := "mend what it says; it is tried again every 30 s"
-			if strings.Contains(said, "LimitExceeded") {
+			if strings.Contains(said, clb.CodeQuota) || strings.Contains(said, "quota") { // of a batch it is only in words
 				do = "raise the quota of targets, or remove what nobody needs; it is tried again every 30 s"
 			}
 			_, said, _ = strings.Cut(said, ": ")
