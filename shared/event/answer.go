@@ -29,7 +29,7 @@ func (d Delivery) Answer(replies []event.Event) ([]byte, error) {
 	} else {
 		body, err = json.Marshal(replies[0])
 	}
-	if err != nil || d.Envelope == Bare {
+	if err != nil || d.Envelope != FunctionURL {
 		return body, err
 	}
 	return json.Marshal(urlResponse{StatusCode: 200, Headers: map[string]string{"content-type": contentType}, Body: string(body)})
