@@ -29,6 +29,9 @@ down: bin/localdev ## end exactly what `make up` started
 resync: bin/localdev ## have the function resync of what `make up` started put everything right (DRY=1 only says what it would do)
 	bin/localdev resync $(if $(DRY),-dry)
 
+explain: bin/localdev ## why the pods of OBJ=service/default/nginx are ready or not; also ingress/..., pod/... (JSON=1 for JSON)
+	@bin/localdev explain $(if $(JSON),-json) "$(OBJ)"
+
 test: race e2e ## every test: unit, property and fuzz seeds under the race detector, then end to end
 
 race: cc ## unit, property and fuzz-seed tests under the race detector
@@ -82,4 +85,4 @@ cc:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down resync test race e2e bench bench-rules drift fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down resync explain test race e2e bench bench-rules drift fuzz package deploy verify clean cc FORCE

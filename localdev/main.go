@@ -6,6 +6,7 @@
 //	localdev demo          start everything, show a Service bound straight to its pods, end it
 //	localdev demo-ingress  the same with Ingresses
 //	localdev resync        have the function resync of what up started put everything right
+//	localdev explain       say why pods of what up started are ready or not: explain kind/namespace/name
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/stack"
 )
 
-const usage = "usage: localdev up|down|demo|demo-ingress|resync [-cluster kubeconfig] [-v] [-dry]"
+const usage = "usage: localdev up|down|demo|demo-ingress|resync|explain [-cluster kubeconfig] [-v] [-dry] [-json] [kind/namespace/name]"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,6 +43,7 @@ func run(ctx context.Context, args []string) error {
 	verbose := fs.Bool("v", false, "show what everything prints")
 	out := fs.String("out", "out", "folder for reports")
 	dry := fs.Bool("dry", false, "with resync: say what it would do, and touch nothing")
+	asJSON := fs.Bool("json", false, "with explain: answer as JSON")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -58,6 +60,8 @@ func run(ctx context.Context, args []string) error {
 		return serve(ctx, options)
 	case "resync":
 		return resync(ctx, *root, *dry, os.Stdout)
+	case "explain":
+		return explain(ctx, *root, fs.Arg(0), *asJSON, os.Stdout)
 	case "demo":
 		return demo.Service(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
 	case "demo-ingress":
