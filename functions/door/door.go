@@ -61,16 +61,9 @@ func (d *Door) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 			return nil, fmt.Errorf("encoding the reply: %w", err)
 		}
 		answers = append(answers, answer)
-		if f := reply.Failure; f != nil && unread(delivery.Envelope) && f.Kind != fault.Invalid && f.Kind != fault.Permanent {
-			return nil, fmt.Errorf("%s: %s", f.Kind, f.Message)
-		}
 	}
 	return delivery.Answer(answers)
 }
-
-// unread tells of an envelope that nobody reads the answer of: for what may go well the
-// next time the platform must be told to come again.
-func unread(e event.Envelope) bool { return e == event.CKafka || e == event.EventBridge }
 
 // check refuses what was meant for somebody else.
 func (d *Door) check(r event.Request) error {

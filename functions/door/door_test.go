@@ -155,35 +155,3 @@ func TestInvokeRefusesWithTheFieldAtFault(t *testing.T) {
 		})
 	}
 }
-
-// TestUnreadAnswersAreErrors: nobody reads what a record or a bridged event is answered
-// with, so what may go well the next time must be the platform's to repeat.
-func TestUnreadAnswersAreErrors(t *testing.T) {
-	one := request(t, nil)
-	record, err := json.Marshal(map[string]any{"Records": []any{map[string]any{"Ckafka": map[string]any{"topic": "t", "msgBody": string(one)}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cases := map[string]struct {
-		reason  string
-		payload []byte
-		kind    fault.Kind
-		want    bool
-	}{
-		"Transient": {"comes again", record, fault.Transient, true},
-		"Permanent": {"would only fail again, and hold up its partition", record, fault.Permanent, false},
-		"Read":      {"the forwarder reads replies and repeats by itself", one, fault.Transient, false},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			passes := 0
-			d := newDoor(&passes)
-			d.Handle = func(context.Context, event.Request) event.Reply {
-				return event.Reply{Failure: &event.Failure{Kind: c.kind, Message: "no"}}
-			}
-			if _, err := d.Invoke(t.Context(), c.payload); (err != nil) != c.want {
-				t.Errorf("%s: got %v", c.reason, err)
-			}
-		})
-	}
-}
