@@ -58,8 +58,8 @@ func (p *pass) resync(ctx context.Context) error {
 		return err
 	}
 	p.reply.Plan = s.plan
-	p.reply.Pending = len(s.readiness)
 	if p.req.Sync.DryRun {
+		p.reply.Pending = len(s.readiness)
 		return nil
 	}
 	p.mend(ctx, s)
@@ -93,9 +93,11 @@ func (p *pass) mend(ctx context.Context, s *survey) {
 		}
 		p.through(ctx, func() event.Reply { return p.World.Backends(ctx, p.about(lb, backends[lb])) })
 	}
-	if len(s.readiness) > 0 && !p.out(ctx) {
+	// Each pod that waits counts once, whoever else has met it on the way.
+	if p.reply.Pending = len(s.readiness); p.reply.Pending > 0 && !p.out(ctx) {
 		sub := p.begin(p.req)
 		sub.decide(ctx, sub.session(nil), p.claimed(slices.Clone(s.subjects)), s.readiness)
+		p.reply.Pending = 0
 		p.absorb(sub.finish())
 	}
 }
