@@ -19,6 +19,7 @@ import (
 	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
 	"github.com/clb-direct/clb-direct/infra/forwarder/work"
 	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/fault"
 )
 
 // Options of a Relay.
@@ -136,13 +137,20 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	}
 	r.report(s, data, reply, err, r.o.Queue.Now().Sub(began))
 	wakes := reply.Wake
-	if s.Function == event.Frontend && s.Failures > 0 && err == nil {
+	if s.Function == event.Frontend && s.Failures > 0 && err == nil && !again(reply.Failure) {
 		wakes = append(wakes, unheard(data)...)
 	}
 	for _, w := range wakes {
 		r.Offer(r.o.Index.Route(w))
 	}
 	return out
+}
+
+// again tells that an attempt failed so that another follows soon, which will tell. Above
+// all it is no time to wake anybody when it was only told to wait for the Lease: the
+// backends would take that once more before the frontend comes again, time after time.
+func again(f *event.Failure) bool {
+	return f != nil && f.Kind != fault.Invalid && f.Kind != fault.Permanent
 }
 
 // unheard is what attempts of frontend may have asked for whose answer was lost: they
