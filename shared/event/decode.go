@@ -71,6 +71,16 @@ type shape struct {
 	EventList   []json.RawMessage `json:"EventList"`
 }
 
+// bridged tells an EventBridge event, which looks like CNCF's but has a version of its
+// own (1.0.2 or 0), from a CloudEvent, be it of a version that isn't spoken here.
+func (s shape) bridged() bool {
+	switch s.SpecVersion {
+	case "", event.CloudEventsVersionV1, event.CloudEventsVersionV03, "0.2", "0.1":
+		return false
+	}
+	return s.Lower != "" && !strings.HasPrefix(s.Lower, typePrefix)
+}
+
 // Decode reads a payload handed to a receiver; now is used for the age of signatures.
 // Errors are Invalid and name the field at fault.
 func Decode(payload []byte, to Receiver, now time.Time) (d Delivery, err error) {
@@ -95,7 +105,7 @@ func Decode(payload []byte, to Receiver, now time.Time) (d Delivery, err error) 
 	case s.Records != nil:
 		d.Envelope, d.Batch = CKafka, true
 		events, err = decodeRecords(s.Records)
-	case s.EventList != nil || s.SpecVersion != event.CloudEventsVersionV1 && s.SpecVersion != "" && s.Lower != "":
+	case s.EventList != nil || s.bridged():
 		d.Envelope, d.Batch = EventBridge, s.EventList != nil
 		d.Requests, err = decodeBridge(trimmed, s.EventList, to)
 		return d, err
@@ -222,14 +232,14 @@ func parseEvent(raw []byte) (event.Event, error) {
 		SpecVersion string `json:"specversion"`
 	}
 	if err := json.Unmarshal(raw, &probe); err != nil {
-		return event.Event{}, fault.Invalidf("payload", "%w", err)
+		return event.Event{}, fault.Invalidf("payload", "%w; %s", err, accepted)
 	}
 	if probe.SpecVersion != event.CloudEventsVersionV1 {
 		return event.Event{}, fault.Invalidf("specversion", "is %q, must be %q; %s", probe.SpecVersion, event.CloudEventsVersionV1, accepted)
 	}
 	var e event.Event
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return event.Event{}, fault.Invalidf("payload", "%w", err)
+		return event.Event{}, fault.Invalidf("payload", "%w; %s", err, accepted)
 	}
 	if err := e.Validate(); err != nil { // a missing source is found only here
 		return event.Event{}, fault.Invalidf("payload", "%w", err)

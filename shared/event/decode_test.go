@@ -152,6 +152,8 @@ func TestDecodeNamesTheFieldAtFault(t *testing.T) {
 		"TestEvent":     {"the console's test event", `{"key1":"test value 1","key2":"test value 2"}`, "specversion"},
 		"NoSource":      {"events of nobody", top("source", nil), "payload"},
 		"UnknownType":   {"for no function of ours", top("type", "io.clb-direct.coffee.sync"), "type"},
+		"OldVersion":    {"a version that isn't spoken is no EventBridge's", top("specversion", "0.3"), "specversion"},
+		"ComingVersion": {"nor is what only we send", top("specversion", "1.1"), "specversion"},
 		"Reply":         {"an answer is no request", top("type", TypeReply), "type"},
 		"NoData":        {"it says nothing", top("data", nil), "data"},
 		"OddData":       {"it says something else", top("data", "text"), "data"},

@@ -167,8 +167,10 @@ func TestRuleMix(t *testing.T) {
 		"https://shop.example.com/unnamed": "unnamed",
 		"https://shop.example.com/plain":   "404",
 	})
-	// "null" is none (TKE).
+	// "null" is none (TKE): what only HTTP names leaves HTTPS, what nobody names is there.
 	s.reshape("web", noting(desired.HTTPSRules, "null"))
+	s.awaitRules(lb.ID, "HTTP/80 shop.example.com/plain", "HTTP/80 shop.example.com/both",
+		"HTTPS/443 shop.example.com/secure", "HTTPS/443 shop.example.com/unnamed")
 	s.settled()
 }
 
