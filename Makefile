@@ -12,7 +12,7 @@ LOCALDEV = bin/localdev $(1) $(if $(CLUSTER),-cluster $(CLUSTER))
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: bin/localdev ## show a Service bound straight to its pods, end to end (report: out/demo.json)
 	$(call LOCALDEV,demo)
@@ -48,6 +48,9 @@ bench-rules: ## an Ingress of 200 rules over 50 pods, from nothing to all health
 
 drift: ## change CLBs by hand in every way and time how long it takes to heal (report: out/drift.json)
 	$(GO) run ./tests/drift -o out/drift.json
+
+conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (report: out/conformance.json)
+	$(GO) test -count=1 -timeout 20m -json ./tests/conformance | $(GO) run ./tests/conformance/report -o out/conformance.json
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
@@ -85,4 +88,4 @@ cc:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down resync explain test race e2e bench bench-rules drift fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down resync explain test race e2e bench bench-rules drift conformance fuzz package deploy verify clean cc FORCE

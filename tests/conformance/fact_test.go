@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
@@ -52,6 +53,7 @@ type dispute struct {
 func hold(t *testing.T, section string, facts []fact) {
 	t.Run(section, func(t *testing.T) {
 		for _, f := range facts {
+			plain(t, f.name)
 			t.Run(f.name, func(t *testing.T) {
 				c := newCloud(t, f.needs, f.options...)
 				f.check(t, c)
@@ -65,6 +67,7 @@ func hold(t *testing.T, section string, facts []fact) {
 func settle(t *testing.T, section string, disputes []dispute) {
 	t.Run(section, func(t *testing.T) {
 		for _, d := range disputes {
+			plain(t, d.name)
 			for _, p := range append([]string{""}, d.profiles...) {
 				if place.cloud() && p != "" {
 					continue
@@ -87,6 +90,14 @@ func settle(t *testing.T, section string, disputes []dispute) {
 			}
 		}
 	})
+}
+
+// plain requires a name that is one level of subtests, which is what reports count.
+func plain(t *testing.T, name string) {
+	t.Helper()
+	if strings.Contains(name, "/") {
+		t.Fatalf("a slash in %q makes two levels of it", name)
+	}
 }
 
 // under sets the options of a profile.
