@@ -32,13 +32,16 @@ resync: bin/localdev ## have the function resync of what `make up` started put e
 explain: bin/localdev ## why the pods of OBJ=service/default/nginx are ready or not; also ingress/..., pod/... (JSON=1 for JSON)
 	@bin/localdev explain $(if $(JSON),-json) "$(OBJ)"
 
-test: race e2e ## every test: unit, property and fuzz seeds under the race detector, then end to end
+test: race e2e e2e-profiles ## every test: unit, property and fuzz seeds under the race detector, then end to end
 
 race: cc ## unit, property and fuzz-seed tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m $(RACED)
 
 e2e: ## the end-to-end suite, on a real control plane
 	$(GO) test -count=1 -timeout 20m ./tests/e2e # the programs it starts are no inputs that a test cache knows of
+
+e2e-profiles: ## the end-to-end tests that depend on what is disputed about CLB, under each other answer
+	$(GO) test -count=1 -timeout 20m ./tests/e2e -args -profile all
 
 bench: ## planner and passes at 100, 1,000 and 10,000 pods (report: out/bench.json)
 	$(GO) run ./tests/bench -o out/bench.json
@@ -88,4 +91,4 @@ cc:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down resync explain test race e2e bench bench-rules drift conformance fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules drift conformance fuzz package deploy verify clean cc FORCE

@@ -5,9 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
-	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/scf/v20180416"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,20 +29,7 @@ func (s *space) explain(kind model.Kind, name string) *event.Explanation {
 	if got, want := e.Data.Objects, (event.Ref{Kind: kind, Namespace: s.name, Name: name}); len(got) != 1 || got[0] != want {
 		s.t.Fatalf("the test event asks about %v, want %v", got, want)
 	}
-	p := profile.NewClientProfile()
-	p.HttpProfile.Scheme, p.HttpProfile.Endpoint = "HTTP", s.SCF.Endpoint()
-	client, err := sdk.NewClient(common.NewCredential(s.Account.SecretID, s.Account.SecretKey), stack.Region, p)
-	s.must(err)
-	req := sdk.NewInvokeFunctionRequest()
-	req.FunctionName, req.Event = new(s.SCF.Function(string(event.Explain))), &asked
-	res, err := client.InvokeFunctionWithContext(s.t.Context(), req)
-	s.must(err)
-	if failure := res.Response.Result.ErrMsg; *failure != "" {
-		s.t.Fatalf("explain failed: %s", *failure)
-	}
-	replies, err := event.ParseReplies([]byte(*res.Response.Result.RetMsg))
-	s.must(err)
-	r := replies[0]
+	r := s.invoke(event.Explain, asked)
 	if r.Failure != nil || r.Explanation == nil || len(r.Writes) > 0 {
 		s.t.Fatalf("want an explanation and nothing written, got %+v", r)
 	}

@@ -155,6 +155,7 @@ func TestIngressFollowsItsServices(t *testing.T) {
 		targets := s.targets(lb.ID)["HTTP/80 /"]
 		return len(targets) == 0, describe(targets)
 	})
+	s.awaitRules(lb.ID)
 	s.settled()
 }
 

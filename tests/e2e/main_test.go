@@ -32,6 +32,7 @@ type env struct {
 	client  kubernetes.Interface
 	dynamic dynamic.Interface
 	logPath string
+	begun   begun
 
 	mu    sync.Mutex
 	hooks map[int]func(scf.Invocation)
@@ -56,6 +57,14 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *profileFlag == "all" {
+		return each(ctx)
+	}
+	disputed, err := narrow(*profileFlag)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
 	log, err := os.CreateTemp("", "clb-direct-e2e-*.log")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -63,13 +72,17 @@ func run(m *testing.M) int {
 	}
 	defer log.Close()
 	began := time.Now()
-	shared, err = newEnv(ctx, log)
+	shared, err = newEnv(ctx, disputed, log)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	fmt.Printf("the stack is up after %s; its log is %s\n", time.Since(began).Round(100*time.Millisecond), log.Name())
 	code := m.Run()
+	if left := shared.begun.missing(tagged[*profileFlag]); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "profile %s: there are no tests %q\n", *profileFlag, left)
+		code = 1
+	}
 	if left := shared.leftBehind(2 * time.Minute); code == 0 && len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "all namespaces were deleted, and there still are %q\n", left)
 		code = 1
@@ -127,11 +140,12 @@ var latencies = clb.Latencies{
 // documented thirty in five minutes are few.
 var quotas = clb.Quotas{OpenCLBs: 500, InternalCLBs: 500, Listeners: 50, Rules: 50, Targets: 200, Deletions: 10_000}
 
-func newEnv(ctx context.Context, log *os.File) (*env, error) {
+func newEnv(ctx context.Context, o clb.Options, log *os.File) (*env, error) {
+	o.Latencies, o.Quotas, o.RequestRate = &latencies, &quotas, -1
 	e := &env{logPath: log.Name(), hooks: map[int]func(scf.Invocation){}}
 	s, err := stack.Start(ctx, stack.Options{
 		Root:     "../..",
-		CLB:      clb.Options{Latencies: &latencies, Quotas: &quotas, RequestRate: -1},
+		CLB:      o,
 		SCF:      scf.Options{ColdStart: 50 * time.Millisecond, OnInvoke: e.invoked},
 		Progress: os.Stdout,
 		Log:      log,

@@ -14,9 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
-	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/scf/v20180416"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,20 +37,7 @@ func (s *space) resync(dry bool) event.Reply {
 	s.must(err)
 	raw, err := json.Marshal(e)
 	s.must(err)
-	p := profile.NewClientProfile()
-	p.HttpProfile.Scheme, p.HttpProfile.Endpoint, p.HttpProfile.ReqTimeout = "HTTP", s.SCF.Endpoint(), 90
-	client, err := sdk.NewClient(common.NewCredential(s.Account.SecretID, s.Account.SecretKey), stack.Region, p)
-	s.must(err)
-	req := sdk.NewInvokeFunctionRequest()
-	req.FunctionName, req.Event = new(s.SCF.Function(string(event.Resync))), new(string(raw))
-	res, err := client.InvokeFunctionWithContext(s.t.Context(), req)
-	s.must(err)
-	if failure := res.Response.Result.ErrMsg; *failure != "" {
-		s.t.Fatalf("resync failed: %s", *failure)
-	}
-	replies, err := event.ParseReplies([]byte(*res.Response.Result.RetMsg))
-	s.must(err)
-	return replies[0]
+	return s.invoke(event.Resync, string(raw))
 }
 
 // resyncUntil awaits cond with one resync after the other.

@@ -33,6 +33,7 @@ var spaces atomic.Int64
 // newSpace makes a namespace with the TkeServiceConfig that services of tests use.
 func newSpace(t *testing.T) *space {
 	t.Helper()
+	shared.begun.add(t.Name())
 	name := strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
