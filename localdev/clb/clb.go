@@ -84,6 +84,10 @@ type Options struct {
 	// UniqueBackends allows an address and port at one layer-4 listener of a load
 	// balancer and protocol only; the documentation can be read either way.
 	UniqueBackends bool
+	// CoarseBatch makes BatchRegisterTargets and BatchDeregisterTargets operation-level
+	// actions of CAM, as its international documents have them; those of China list them
+	// as resource-level.
+	CoarseBatch bool
 	// NameDefault has DeleteRule refuse to delete the default domain of a listener that
 	// has others unless NewDefaultServerDomain names one of them, as the console does;
 	// otherwise the oldest of the others becomes the default, as documented for the API

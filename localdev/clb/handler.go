@@ -89,6 +89,9 @@ func (s *Server) serve(r *http.Request, call *Call) (any, *Fault, error) {
 	if fault.Error != nil {
 		return nil, fault, fault.Error
 	}
+	if err := s.authorize(cred, call, region, request); err != nil {
+		return nil, fault, err
+	}
 	result, err := act.run(s, backend.Op{ID: call.RequestID, FailTask: fault.FailTask}, request)
 	if serr := sleep(s.ctx, fault.After); serr != nil {
 		return nil, fault, serr

@@ -26,9 +26,10 @@ type call struct {
 
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	requestID := tc3.NewRequestID()
+	var cred tc3.Credential
 	body, err := tc3.ReadBody(r)
 	if err == nil {
-		_, err = tc3.Verify(r, body, apiService, time.Now(), s.opts.Store)
+		cred, err = tc3.Verify(r, body, apiService, time.Now(), s.opts.Store)
 	}
 	if err != nil {
 		tc3.WriteError(w, requestID, err)
@@ -39,7 +40,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Header.Get("X-TC-Action") == "GetRequestStatus" {
-		params, err := s.requestStatus(body)
+		params, err := s.requestStatus(cred, requestID, body)
 		if err != nil {
 			tc3.WriteError(w, requestID, err)
 			return
@@ -49,6 +50,10 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	c, err := s.decode(r, body)
 	if err != nil {
+		tc3.WriteError(w, requestID, err)
+		return
+	}
+	if err := s.authorize(cred, requestID, asks{c.action, c.namespace, c.function}); err != nil {
 		tc3.WriteError(w, requestID, err)
 		return
 	}

@@ -171,6 +171,7 @@ func (f *function) request(id string, payload []byte, now time.Time) *messages.I
 		Token:     rand.Text() + rand.Text(),
 		Principal: f.Name + "/" + id,
 		Expires:   now.Add(f.server.opts.CredentialLifetime),
+		Policies:  f.server.opts.RolePolicies,
 	}
 	const pruneEvery = 256
 	if f.events.Add(1)%pruneEvery == 0 {
@@ -194,7 +195,7 @@ func (f *function) request(id string, payload []byte, now time.Time) *messages.I
 		RequestId:             id,
 		TraceId:               id,
 		Deadline:              messages.InvokeRequest_Timestamp{Seconds: deadline.Unix(), Nanos: int64(deadline.Nanosecond())},
-		InvokedFunctionUnique: fmt.Sprintf("qcs::scf:%s:uin/%s:namespace/%s/function/%s", region, uin, f.Namespace, f.Name),
+		InvokedFunctionUnique: resource(region, f.Namespace, f.Name),
 		// ClientContext stays empty: the event itself travels as Payload.
 		Namespace:          f.Namespace,
 		FunctionName:       f.Name,

@@ -23,10 +23,14 @@ const (
 	retFailed  = -1
 )
 
-// requestStatus answers GetRequestStatus: the last try of an asynchronous request.
-func (s *Server) requestStatus(body []byte) (*api.GetRequestStatusResponseParams, *tc3.Error) {
+// requestStatus answers GetRequestStatus, a call of its own id: the last try of an
+// asynchronous request.
+func (s *Server) requestStatus(cred tc3.Credential, id string, body []byte) (*api.GetRequestStatusResponseParams, *tc3.Error) {
 	var p api.GetRequestStatusRequestParams
 	if err := decodeParams(body, &p); err != nil {
+		return nil, err
+	}
+	if err := s.authorize(cred, id, asks{"GetRequestStatus", str(p.Namespace), str(p.FunctionName)}); err != nil {
 		return nil, err
 	}
 	f, err := s.named(str(p.FunctionName), str(p.Namespace))

@@ -14,7 +14,7 @@
 // and InvokeFunction of API v3, signed, by function URL and by timer. What else has
 // triggers there, CKafka, EventBridge and the console, is not here, but what it would
 // hand over is: by Go methods, in the way of its trigger. Not emulated are other
-// triggers, dead letter queues, CAM policies, versions, the request rate limits of the
+// triggers, dead letter queues, versions, the request rate limits of the
 // API and the isolation of the file system: an instance sees this machine's files and
 // shares its network. It needs Linux.
 package scf
@@ -34,6 +34,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/clb-direct/clb-direct/localdev/cam"
 	"github.com/clb-direct/clb-direct/localdev/scf/manifest"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
@@ -51,7 +52,7 @@ const (
 	regionQuotaMB = 128_000
 	maxEvent      = 6 << 20
 	appID         = "1250000000"
-	uin           = "100000000001"
+	uin           = cam.UIN
 	version       = "$LATEST"
 )
 
@@ -70,6 +71,16 @@ type Options struct {
 	Region string
 	// Store takes the role credentials and has those of API callers; a new one when nil.
 	Store *tc3.Store
+	// RolePolicies are what the execution role of the functions was granted, put into
+	// their credentials for the emulators that share Store. Nil lets it do everything.
+	RolePolicies []cam.Policy
+	// OwnInvoke has Invoke need a permission of its own, scf:Invoke; the documents know
+	// scf:InvokeFunction only, for synchronous and asynchronous invocations ("Permission
+	// management").
+	OwnInvoke bool
+	// CoarseInvoke makes invoking an operation-level action of CAM, as a table of its
+	// international documents has it; those of SCF list it as resource-level.
+	CoarseInvoke bool
 	// CredentialLifetime is how long the role credentials of one event are good;
 	// default DefaultCredentialLifetime. On the platform it is one to several hours.
 	CredentialLifetime time.Duration

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/clb-direct/clb-direct/localdev/cam"
 )
 
 // Credential is what a signature is checked against: a permanent key pair, or a
@@ -16,6 +18,9 @@ type Credential struct {
 	Principal string
 	// Expires ends a temporary credential; zero means never.
 	Expires time.Time
+	// Policies are what its user or role was granted. Nil is the key of the main account,
+	// which may do everything; who was granted nothing has an empty list.
+	Policies []cam.Policy
 }
 
 // Store holds the credentials that servers accept. One store is given to several
