@@ -34,7 +34,7 @@ explain: bin/localdev ## why the pods of OBJ=service/default/nginx are ready or 
 
 test: race e2e e2e-profiles ## every test: unit, property and fuzz seeds under the race detector, then end to end
 
-race: cc ## unit, property and fuzz-seed tests under the race detector
+race: cc node ## unit, property and fuzz-seed tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m $(RACED)
 
 e2e: ## the end-to-end suite, on a real control plane
@@ -90,5 +90,13 @@ cc:
 	  echo "the race detector needs a C compiler: installing gcc"; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
+# tests/nodejs needs node. A Debian machine without it gets it; where that fails, the
+# test says what is missing.
+node: cc # one at a time: apt locks
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+	  echo "a test lets a client in node speak to the emulator: installing nodejs and npm (minutes)"; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; } || \
+	  echo "node could not be installed: tests/nodejs will fail" >&2; }
+
 FORCE:
-.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules drift conformance fuzz package deploy verify clean cc FORCE
+.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules drift conformance fuzz package deploy verify clean cc node FORCE

@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,12 +63,16 @@ func Verify(r *http.Request, body []byte, service string, now time.Time, store *
 	if !ok {
 		return Credential{}, errorf("AuthFailure.SecretIdNotFound", "The SecretId is not found, please ensure that your SecretId is correct.")
 	}
-	canonical, err := canonicalRequest(r, body, auth.signedHeaders)
-	if err != nil {
-		return Credential{}, err
+	matches := false
+	for _, host := range hosts(r) {
+		canonical, err := canonicalRequest(r, host, body, auth.signedHeaders)
+		if err != nil {
+			return Credential{}, err
+		}
+		want := signature(cred.SecretKey, stamp, auth.date, service, canonical)
+		matches = matches || hmac.Equal([]byte(want), []byte(auth.signature))
 	}
-	want := signature(cred.SecretKey, stamp, auth.date, service, canonical)
-	if !hmac.Equal([]byte(want), []byte(auth.signature)) {
+	if !matches {
 		return Credential{}, errorf("AuthFailure.SignatureFailure", "The provided credentials could not be validated. Please check your signature is correct.")
 	}
 
@@ -130,14 +135,23 @@ func parseAuthorization(header string) (authorization, *Error) {
 	return a, nil
 }
 
+// hosts are what clients sign as the host: the header, or the name in it. Servers of the
+// cloud are at the default port, where both are the same.
+func hosts(r *http.Request) []string {
+	if name, _, err := net.SplitHostPort(r.Host); err == nil {
+		return []string{r.Host, name}
+	}
+	return []string{r.Host}
+}
+
 // canonicalRequest is what the client signed. The path is always "/" in API 3.0,
 // whatever an endpoint with a path makes of the URL.
-func canonicalRequest(r *http.Request, body []byte, signedHeaders []string) (string, *Error) {
+func canonicalRequest(r *http.Request, host string, body []byte, signedHeaders []string) (string, *Error) {
 	var headers strings.Builder
 	for _, name := range signedHeaders {
 		value := r.Header.Get(name)
 		if name == "host" {
-			value = r.Host
+			value = host
 		}
 		if value == "" {
 			return "", errorf("AuthFailure.SignatureFailure", "The signed header %s is missing.", name)

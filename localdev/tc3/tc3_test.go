@@ -87,6 +87,15 @@ func TestVerifyDocumentedExample(t *testing.T) {
 			change: func(r *http.Request) { r.Host = "clb.tencentcloudapi.com" },
 			want:   "AuthFailure.SignatureFailure",
 		},
+		"Port": {
+			reason: "Some clients sign the name alone and send the port with it.",
+			change: func(r *http.Request) { r.Host += ":8080" },
+		},
+		"OtherHostWithPort": {
+			reason: "The name is signed all the same.",
+			change: func(r *http.Request) { r.Host = "clb.tencentcloudapi.com:8080" },
+			want:   "AuthFailure.SignatureFailure",
+		},
 		"Query": {
 			reason: "The query is signed.",
 			change: func(r *http.Request) { r.URL.RawQuery = "Limit=2" },
