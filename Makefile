@@ -55,6 +55,9 @@ drift: ## change CLBs by hand in every way and time how long it takes to heal (r
 conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (report: out/conformance.json)
 	$(GO) test -count=1 -timeout 20m -json ./tests/conformance | $(GO) run ./tests/conformance/report -o out/conformance.json
 
+conformance-mutants: ## switch off rules of the emulators one at a time: the suite must notice each (report: out/conformance-mutants.json)
+	$(GO) run ./tests/conformance/mutants -o out/conformance-mutants.json
+
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -h -o '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
@@ -99,4 +102,4 @@ node: cc # one at a time: apt locks
 	  echo "node could not be installed: tests/nodejs will fail" >&2; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules drift conformance fuzz package deploy verify clean cc node FORCE
+.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules drift conformance conformance-mutants fuzz package deploy verify clean cc node FORCE
