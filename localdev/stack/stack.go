@@ -206,6 +206,11 @@ func (s *Stack) startSCF(ctx context.Context) error {
 	o.Package, o.Manifest = s.Bundle, filepath.Join(s.o.Root, "serverless.yml")
 	o.Env, o.Store, o.Stderr = s.Env, s.Store, s.o.Log
 	o.Timers = s.o.Timers
+	if o.RolePolicies == nil {
+		if o.RolePolicies, err = s.granted("functions.json"); err != nil {
+			return err
+		}
+	}
 	s.SCF, err = scf.Start(context.WithoutCancel(ctx), o)
 	return err
 }
@@ -247,6 +252,10 @@ func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
 	if err != nil {
 		return err
 	}
+	account, err := s.forwarderKey()
+	if err != nil {
+		return err
+	}
 	args := []string{
 		"--kubeconfig=" + kubeconfig, "--cluster-id=" + ClusterID, "--claim=" + s.o.Claim, "--network=" + s.o.Network,
 		"--identity=forwarder-0", "--listen=" + listen, "--webhook-listen=" + hook, "--webhook-url=https://" + hook + "/mutate",
@@ -255,7 +264,7 @@ func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
 	for _, f := range event.Functions {
 		args = append(args, fmt.Sprintf("--%s-url=%s", f, s.SCF.URL(string(f))), fmt.Sprintf("--%s-function=%s", f, s.SCF.Function(string(f))))
 	}
-	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + s.Account.SecretID, "TENCENTCLOUD_SECRETKEY=" + s.Account.SecretKey}
+	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + account.SecretID, "TENCENTCLOUD_SECRETKEY=" + account.SecretKey}
 	if s.Forwarder, err = Run(s.forwarder, args, env, prefixed{s.o.Log, "forwarder "}); err != nil {
 		return fmt.Errorf("starting the forwarder: %w", err)
 	}
