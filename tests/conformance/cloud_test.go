@@ -24,10 +24,11 @@ var place = environment{
 	secretID: os.Getenv("CONFORMANCE_SECRET_ID"), secretKey: os.Getenv("CONFORMANCE_SECRET_KEY"), token: os.Getenv("CONFORMANCE_TOKEN"),
 	region: os.Getenv("CONFORMANCE_REGION"), vpc: os.Getenv("CONFORMANCE_VPC"), subnet: os.Getenv("CONFORMANCE_SUBNET"),
 	targets: os.Getenv("CONFORMANCE_TARGETS"), function: os.Getenv("CONFORMANCE_FUNCTION"),
+	url: os.Getenv("CONFORMANCE_FUNCTION_URL"),
 }
 
 type environment struct {
-	secretID, secretKey, token, region, vpc, subnet, targets, function string
+	secretID, secretKey, token, region, vpc, subnet, targets, function, url string
 }
 
 // cloud tells that the suite was told to run against the real one.
@@ -51,8 +52,8 @@ func (e environment) lacks(n need) string {
 		return "needs backends: set CONFORMANCE_TARGETS"
 	case n == subnet && e.subnet == "":
 		return "needs a subnet: set CONFORMANCE_SUBNET"
-	case n == function && e.function == "":
-		return "needs a function: set CONFORMANCE_FUNCTION"
+	case n == function && (e.function == "" || e.url == ""):
+		return "needs a function: set CONFORMANCE_FUNCTION and CONFORMANCE_FUNCTION_URL"
 	case n == rig:
 		return "can only be set up on an emulator"
 	}

@@ -9,7 +9,8 @@
 //	CONFORMANCE_SECRET_ID, CONFORMANCE_SECRET_KEY  the key that signs; CONFORMANCE_TOKEN with a temporary one
 //	CONFORMANCE_REGION, CONFORMANCE_VPC            where; CONFORMANCE_SUBNET for internal load balancers
 //	CONFORMANCE_TARGETS                            ip:port, comma separated: backends of that VPC that answer HTTP
-//	CONFORMANCE_FUNCTION                           a function deployed from testdata/function, for the sections about SCF
+//	CONFORMANCE_FUNCTION, CONFORMANCE_FUNCTION_URL for the sections about SCF: a function made of localdev/scf/testdata/function
+//	                                               (runtime Go1, 128 MB, timeout 2 s, with a role) and its URL, without authentication
 //
 // A case that needs what isn't named is skipped and says so. Nothing else of the
 // environment is looked at.
