@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // maxUnpacked is the largest code an SCF function may have, unpacked, in bytes
@@ -58,6 +59,10 @@ func unpackFile(root *os.Root, f *zip.File) error {
 		return err
 	}
 	defer in.Close()
+	// A process that is forked while the file is open has it open, too, until it runs
+	// its own program, and nobody can run the file meanwhile (ETXTBSY; golang.org/issue/22315).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	// Directories stay writable, or they could not be removed without root. The
 	// files are what a function would have to change to change its own code.
 	out, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, f.Mode().Perm()&^0o222)

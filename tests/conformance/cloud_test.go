@@ -65,7 +65,17 @@ func TestMain(m *testing.M) {
 		println(err.Error())
 		os.Exit(2)
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	var err error
+	if probeDir, err = os.MkdirTemp("", "conformance-"); err != nil {
+		println(err.Error())
+		return 1
+	}
+	defer os.RemoveAll(probeDir)
+	return m.Run()
 }
 
 // Pace of an emulator: what the documents count in seconds takes a hundredth.

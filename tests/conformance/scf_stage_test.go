@@ -99,12 +99,12 @@ inputs:
       parameters: {name: ckafka-1, topic: pairs, qualifier: $DEFAULT, maxMsgNum: 2, retry: 1}
 `
 
+// probeDir is where probePackage puts it, made and removed by TestMain.
+var probeDir string
+
 // probePackage zips the function that does what its event says, once.
 var probePackage = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "conformance-")
-	if err != nil {
-		return "", err
-	}
+	dir := probeDir
 	program, path := filepath.Join(dir, "main"), filepath.Join(dir, "probe.zip")
 	build := exec.Command("go", "build", "-o", program, "../../localdev/scf/testdata/function")
 	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
@@ -215,6 +215,16 @@ func (p *platform) try(event string, set ...func(*scfapi.InvokeFunctionRequest))
 		return nil, err
 	}
 	return a.Response.Result, nil
+}
+
+// log is the tail of an event's.
+func (p *platform) log(event string) string {
+	p.t.Helper()
+	r, err := p.try(event, func(q *scfapi.InvokeFunctionRequest) { q.LogType = new("Tail") })
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return *r.Log
 }
 
 // answer is the function's own, decoded.

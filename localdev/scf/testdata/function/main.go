@@ -68,6 +68,9 @@ func (f *function) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	case "sleep":
 		time.Sleep(time.Duration(c.Milliseconds) * time.Millisecond)
 		return json.Marshal("slept")
+	case "who":
+		time.Sleep(time.Duration(c.Milliseconds) * time.Millisecond)
+		return json.Marshal(os.Getpid())
 	case "wait":
 		<-ctx.Done()
 		return json.Marshal(context.Cause(ctx).Error())
