@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"time"
 
@@ -48,4 +49,8 @@ func (c *cloud) secure(set ...func(*api.CreateListenerRequest)) (lb, listener st
 		q.Certificate = &api.CertificateInput{SSLMode: new("UNIDIRECTIONAL"), CertId: new("cert-a")}
 	})...)
 	return lb, listener
+}
+
+func pemOf(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
