@@ -514,6 +514,29 @@ func TestCLBLock(t *testing.T) {
 func TestCLBControlDisputes(t *testing.T) {
 	settle(t, "CLB disputes", []dispute{
 		{
+			name:     "registering what is bound",
+			source:   "error list of CLB API RegisterTargets (InvalidParameterValue.Duplicate); clients differ",
+			profiles: []string{"rebind"},
+			needs:    backends,
+			observe: func(t *testing.T, c *cloud) string {
+				lb := c.balancer()
+				l := c.listener(lb, "TCP", 80)
+				target := c.unused(1)
+				c.bind(lb, l, "", target...)
+				q := api.NewRegisterTargetsRequest()
+				q.LoadBalancerId, q.ListenerId = &lb, &l
+				q.Targets = []*api.Target{{EniIp: new(target[0].Addr().String()), Port: new(int64(target[0].Port())), Weight: new(int64(20))}}
+				_, err := try(c, c.RegisterTargets, q)
+				switch code(err) {
+				case "":
+					return "rebind"
+				case "InvalidParameterValue.Duplicate":
+					return ""
+				}
+				return code(err)
+			},
+		},
+		{
 			name: "a batch call and its task", source: "SDK: synchronous; EXTNET polls tasks of all others", profiles: []string{"async-batch"}, needs: backends,
 			observe: func(t *testing.T, c *cloud) string {
 				lb := c.balancer()

@@ -24,17 +24,3 @@ func (m mutant) apply(source []byte) ([]byte, error) {
 	}
 	return bytes.Replace(source, []byte(m.old), []byte(m.new), 1), nil
 }
-
-// mutants are the rules to switch off.
-var mutants = []mutant{
-	{
-		file: "localdev/cam/evaluate.go", why: "deny is over allow", section: "CAM statements",
-		old: "\t\t\tif s.deny {\n\t\t\t\treturn false\n\t\t\t}\n",
-		new: "\t\t\tif s.deny {\n\t\t\t\tcontinue\n\t\t\t}\n",
-	},
-	{
-		file: "localdev/clb/permission.go", why: "what only reads is operation-level", section: "CAM resources",
-		old: "if call.Write && !coarse {",
-		new: "if !coarse {",
-	},
-}
