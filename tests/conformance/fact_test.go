@@ -26,8 +26,8 @@ type fact struct {
 type need int
 
 const (
-	// nothing is needed but the API.
-	nothing need = iota
+	// Nothing but the API unless said.
+	_ need = iota
 	// backends that answer.
 	backends
 	// subnet for internal load balancers.

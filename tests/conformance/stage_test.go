@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"net"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"testing"
@@ -274,32 +273,6 @@ func (c *cloud) unused(n int) []netip.AddrPort {
 		out[i] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 79, byte(i / 250), byte(i%250 + 1)}), 80)
 	}
 	return out
-}
-
-// web is a backend that answers every HTTP request with its own address; on the cloud
-// one of CONFORMANCE_TARGETS, which may answer what it likes.
-func (c *cloud) web() netip.AddrPort {
-	c.t.Helper()
-	c.pods++
-	if c.emulator == nil {
-		all := place.addresses(c.t)
-		if int(c.pods) > len(all) {
-			c.t.Skipf("needs %d addresses in CONFORMANCE_TARGETS", c.pods)
-		}
-		return all[c.pods-1]
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort(podHost(c.pods), "0"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Pod", addr.String())
-		_, _ = w.Write([]byte(addr.String()))
-	})}
-	go func() { _ = s.Serve(l) }()
-	c.t.Cleanup(func() { _ = s.Close() })
-	return addr
 }
 
 // podHost is the address of the n-th backend of a case.
