@@ -260,6 +260,10 @@ func (s *Server) instance(lb backend.LoadBalancer, withCount bool) *api.LoadBala
 		out.Status = common.Uint64Ptr(1)
 		out.LoadBalancerVips = common.StringPtrs([]string{lb.VIP.String()})
 	}
+	out.SecureGroups = common.StringPtrs(lb.SecurityGroups)
+	if lb.DeleteProtect {
+		out.AttributeFlags = common.StringPtrs([]string{"DeleteProtect"})
+	}
 	for _, tag := range lb.Tags {
 		out.Tags = append(out.Tags, &api.TagInfo{TagKey: &tag.Key, TagValue: &tag.Value})
 	}

@@ -202,6 +202,68 @@ func TestCLBLoadBalancers(t *testing.T) {
 			_, err := try(c, c.DeleteLoadBalancer, q)
 			refused(t, err, "InvalidParameterValue.Length")
 		}},
+		{name: "one that is protected isn't deleted, by force neither", source: "CLB API ModifyLoadBalancerAttributes, DeleteProtect", check: func(t *testing.T, c *cloud) {
+			lb := c.balancer()
+			protect := func(on bool) {
+				q := api.NewModifyLoadBalancerAttributesRequest()
+				q.LoadBalancerId, q.DeleteProtect = &lb, &on
+				if _, err := try(c, c.ModifyLoadBalancerAttributes, q); err != nil {
+					t.Fatal(err)
+				}
+			}
+			protect(true)
+			if !slices.ContainsFunc(c.instance(lb).AttributeFlags, func(f *string) bool { return *f == "DeleteProtect" }) {
+				t.Error("it isn't said to be protected")
+			}
+			q := api.NewDeleteLoadBalancerRequest()
+			q.LoadBalancerIds, q.ForceDelete = []*string{&lb}, new(true)
+			if _, err := try(c, c.DeleteLoadBalancer, q); code(err) == "" {
+				t.Error("it was deleted")
+			}
+			protect(false)
+			do(c, c.DeleteLoadBalancer, q)
+		}},
+		{name: "its name is changed at once", source: "CLB API ModifyLoadBalancerAttributes, LoadBalancerName", check: func(t *testing.T, c *cloud) {
+			lb := c.balancer()
+			q := api.NewModifyLoadBalancerAttributesRequest()
+			q.LoadBalancerId, q.LoadBalancerName = &lb, new(tag+"-new")
+			if _, err := try(c, c.ModifyLoadBalancerAttributes, q); err != nil {
+				t.Fatal(err)
+			}
+			if got := *c.instance(lb).LoadBalancerName; got != tag+"-new" {
+				t.Errorf("got %s", got)
+			}
+		}},
+		{name: "security groups are replaced, and none given are none left", source: "CLB API SetLoadBalancerSecurityGroups", needs: rig, check: func(t *testing.T, c *cloud) {
+			lb := c.balancer()
+			set := func(groups ...string) []*string {
+				q := api.NewSetLoadBalancerSecurityGroupsRequest()
+				q.LoadBalancerId = &lb
+				for _, g := range groups {
+					q.SecurityGroups = append(q.SecurityGroups, &g)
+				}
+				if _, err := try(c, c.SetLoadBalancerSecurityGroups, q); err != nil {
+					t.Fatal(err)
+				}
+				return c.instance(lb).SecureGroups
+			}
+			set("sg-a")
+			if got := set("sg-b", "sg-c"); len(got) != 2 || *got[0] != "sg-b" {
+				t.Errorf("got %d", len(got))
+			}
+			if got := set(); len(got) > 0 {
+				t.Errorf("%d are left", len(got))
+			}
+		}},
+		{name: "at most 50 security groups are taken", source: "CLB API SetLoadBalancerSecurityGroups, SecurityGroups", check: func(t *testing.T, c *cloud) {
+			q := api.NewSetLoadBalancerSecurityGroupsRequest()
+			q.LoadBalancerId = new(c.balancer())
+			for range 51 {
+				q.SecurityGroups = append(q.SecurityGroups, new("sg-12345678"))
+			}
+			_, err := try(c, c.SetLoadBalancerSecurityGroups, q)
+			refused(t, err, "InvalidParameterValue.Length")
+		}},
 		{name: "20 targets are a risk that only force takes", source: remove + ", ForceDelete", needs: rig, check: func(t *testing.T, c *cloud) {
 			lb := c.balancer()
 			c.bind(lb, c.listener(lb, "TCP", 80), "", c.unused(20)...)

@@ -254,6 +254,27 @@ func TestCLBTargets(t *testing.T) {
 			_, err := try(c, c.DescribeTargetHealth, q)
 			refused(t, err, "InvalidParameterValue.Length")
 		}},
+		{name: "where an address is bound is found by it", source: "CLB API DescribeLBListeners", needs: backends, check: func(t *testing.T, c *cloud) {
+			lb := c.balancer()
+			l := c.listener(lb, "TCP", 80)
+			c.listener(lb, "TCP", 81)
+			a := c.unused(1)[0]
+			c.bind(lb, l, "", a)
+			q := api.NewDescribeLBListenersRequest()
+			q.Backends = []*api.LbRsItem{{VpcId: new(c.vpc()), PrivateIp: new(a.Addr().String())}}
+			out, err := try(c, c.DescribeLBListeners, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(out.Response.LoadBalancers, func(b *api.LBItem) bool { return *b.LoadBalancerId == lb })
+			if i < 0 {
+				t.Fatal("the load balancer is missing")
+			}
+			found := out.Response.LoadBalancers[i].Listeners
+			if len(found) != 1 || *found[0].ListenerId != l || *found[0].Targets[0].Port != int64(a.Port()) || *found[0].Targets[0].Weight != 10 {
+				t.Errorf("got %+v", found)
+			}
+		}},
 		{name: "the quota of targets is kept", source: "CLB, Use limits (214/6187)", needs: rig, options: []func(*clb.Options){few}, check: func(t *testing.T, c *cloud) {
 			lb := c.balancer()
 			refused(t, c.register(lb, c.listener(lb, "TCP", 80), enis(c.unused(4))...), "LimitExceeded")

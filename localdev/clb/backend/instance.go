@@ -149,6 +149,9 @@ func (b *Backend) DeleteLoadBalancers(op Op, ids []string, force bool) error {
 		if err != nil {
 			return err
 		}
+		if lb.info.DeleteProtect {
+			return failure("OperationDenied", "loadbalancer %s is protected from deletion.", id)
+		}
 		// 20 is from the documentation of ForceDelete.
 		if n := lb.targetCount(); n >= 20 && !force {
 			return failure("FailedOperation.TargetNumCheckRisk", "loadbalancer %s has %d targets; set ForceDelete to delete it.", id, n)
@@ -173,6 +176,17 @@ func (b *Backend) DeleteLoadBalancers(op Op, ids []string, force bool) error {
 		}
 	}
 	return err
+}
+
+// ModifyLoadBalancer changes an instance at once.
+func (b *Backend) ModifyLoadBalancer(op Op, id string, change func(*LoadBalancer)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lb, err := b.find(id)
+	if err != nil {
+		return err
+	}
+	return b.now(op, lb, func() { change(&lb.info) })
 }
 
 // delete removes an instance; its address is free when the data plane has let go of it.

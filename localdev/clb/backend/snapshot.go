@@ -27,6 +27,9 @@ type LoadBalancer struct {
 	Created, StatusTime time.Time
 	ProjectID           uint64
 	PassToTarget        bool
+	// DeleteProtect has deleting it refused; SecurityGroups are kept and don't filter.
+	DeleteProtect  bool
+	SecurityGroups []string
 	// TargetCount counts bindings.
 	TargetCount int
 }
