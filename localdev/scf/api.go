@@ -39,8 +39,13 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		tc3.WriteError(w, requestID, err)
 		return
 	}
-	if r.Header.Get("X-TC-Action") == "GetRequestStatus" {
-		params, err := s.requestStatus(cred, requestID, body)
+	action := r.Header.Get("X-TC-Action")
+	if err := s.admit(action, time.Now()); err != nil {
+		tc3.WriteError(w, requestID, err)
+		return
+	}
+	if other := s.administration(action); other != nil {
+		params, err := other(cred, requestID, body)
 		if err != nil {
 			tc3.WriteError(w, requestID, err)
 			return
@@ -79,6 +84,21 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	tc3.WriteResult(w, o.RequestID, api.InvokeFunctionResponseParams{Result: c.result(o)})
+}
+
+// administration is what an action does that invokes nothing, nil for any other.
+func (s *Server) administration(action string) func(cred tc3.Credential, requestID string, body []byte) (any, *tc3.Error) {
+	switch action {
+	case "GetRequestStatus":
+		return func(cred tc3.Credential, requestID string, body []byte) (any, *tc3.Error) {
+			return s.requestStatus(cred, requestID, body)
+		}
+	case "PutReservedConcurrencyConfig", "GetReservedConcurrencyConfig", "DeleteReservedConcurrencyConfig":
+		return func(cred tc3.Credential, requestID string, body []byte) (any, *tc3.Error) {
+			return s.reserve(cred, requestID, action, body)
+		}
+	}
+	return nil
 }
 
 func (s *Server) checkHeaders(r *http.Request) *tc3.Error {

@@ -28,6 +28,8 @@ type function struct {
 	mu   sync.Mutex
 	idle []*instance // the one that was busy last is last, and taken first
 	size int         // instances, those starting included
+	// reserved is the memory that the instances have for themselves, in MB, nil for none.
+	reserved *int
 }
 
 func (f *function) memoryLimit() int64 { return int64(f.MemoryMB) << 20 }
@@ -76,10 +78,7 @@ func (f *function) reserve() (*instance, *Failure) {
 		in.reaper.Stop()
 		return in, nil
 	}
-	limit, quota := f.server.opts.Concurrency, "reserved quota"
-	if limit <= 0 {
-		limit, quota = regionQuotaMB/f.MemoryMB, "region unreserved quota"
-	}
+	limit, quota := f.instances()
 	if f.size >= limit {
 		return nil, &Failure{
 			ErrorMessage: fmt.Sprintf("Function [ %s ] concurrency exceeded %s %d MB", f.Name, quota, limit*f.MemoryMB),

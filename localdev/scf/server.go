@@ -14,9 +14,8 @@
 // and InvokeFunction of API v3, signed, by function URL and by timer. What else has
 // triggers there, CKafka, EventBridge and the console, is not here, but what it would
 // hand over is: by Go methods, in the way of its trigger. Not emulated are other
-// triggers, dead letter queues, versions, the request rate limits of the
-// API and the isolation of the file system: an instance sees this machine's files and
-// shares its network. It needs Linux.
+// triggers, dead letter queues, versions and the isolation of the file system: an
+// instance sees this machine's files and shares its network. It needs Linux.
 package scf
 
 import (
@@ -32,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/utils/clock"
 
 	"github.com/clb-direct/clb-direct/localdev/cam"
@@ -156,6 +156,7 @@ type Server struct {
 	unhook func() bool
 
 	mu       sync.Mutex
+	meters   map[string]*rate.Limiter
 	closed   bool
 	inflight sync.WaitGroup // added to only under mu and before closed
 	live     map[*instance]struct{}
@@ -189,6 +190,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		scratch:   filepath.Join(dir, "tmp"),
 		functions: map[string]*function{},
 		urls:      map[string]string{},
+		meters:    map[string]*rate.Limiter{},
 		spawner:   newSpawner(),
 		output:    &lineWriter{w: opts.Stderr},
 		live:      map[*instance]struct{}{},

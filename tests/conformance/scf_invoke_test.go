@@ -180,6 +180,59 @@ func TestSCFInstances(t *testing.T) {
 				t.Errorf("want %d after 3 seconds, got %d and %+v", scf.StatusInitTimeout, got, f)
 			}
 		}},
+		{name: "a reserved quota of one instance has events one at a time", source: "SCF API PutReservedConcurrencyConfig; SCF, Concurrency overview", needs: rig, check: func(t *testing.T, p *platform) {
+			q := scfapi.NewPutReservedConcurrencyConfigRequest()
+			q.FunctionName, q.ReservedConcurrencyMem = &p.name, new(uint64(memoryMB))
+			if _, err := p.PutReservedConcurrencyConfig(q); err != nil {
+				t.Fatal(err)
+			}
+			get := scfapi.NewGetReservedConcurrencyConfigRequest()
+			get.FunctionName = &p.name
+			if a, err := p.GetReservedConcurrencyConfig(get); err != nil || *a.Response.ReservedMem != memoryMB {
+				t.Errorf("got %+v, %v", a, err)
+			}
+			release := p.occupy()
+			if got, f := p.failed(`{}`); got != int64(scf.StatusConcurrency) || !strings.Contains(f.ErrorMessage, "reserved quota") {
+				t.Errorf("want %d, got %d and %+v", scf.StatusConcurrency, got, f)
+			}
+			release()
+			remove := scfapi.NewDeleteReservedConcurrencyConfigRequest()
+			remove.FunctionName = &p.name
+			if _, err := p.DeleteReservedConcurrencyConfig(remove); err != nil {
+				t.Fatal(err)
+			}
+			release = p.occupy()
+			defer release()
+			if r := p.call(`{}`); *r.ErrMsg != "" {
+				t.Errorf("without it: %s", *r.ErrMsg)
+			}
+		}},
+		{name: "12,800 MB of a region can't be reserved", source: "SCF API PutReservedConcurrencyConfig, ReservedConcurrencyMem", needs: rig, check: func(t *testing.T, p *platform) {
+			q := scfapi.NewPutReservedConcurrencyConfigRequest()
+			q.FunctionName, q.ReservedConcurrencyMem = &p.name, new(uint64(128_000-12_800+128))
+			_, err := p.PutReservedConcurrencyConfig(q)
+			refused(t, err, "LimitExceeded.FunctionReservedConcurrencyMemory")
+		}},
+		{name: "Invoke takes 100 calls a second", source: "SCF API Invoke (583/17243)", needs: rig, check: func(t *testing.T, p *platform) {
+			limited := 0
+			for range 300 {
+				// Refused for what it is, after it was counted.
+				q := scfapi.NewInvokeRequest()
+				q.FunctionName = new("no-such-function")
+				if _, err := p.Invoke(q); code(err) == "RequestLimitExceeded" {
+					limited++
+				}
+			}
+			if limited == 0 {
+				t.Error("300 calls at once were all taken")
+			}
+		}},
+		{name: "InvokeFunction far more", source: "SCF API InvokeFunction (583/58400)", needs: rig, check: func(t *testing.T, p *platform) {
+			for range 300 {
+				_, err := p.try(`{}`, func(q *scfapi.InvokeFunctionRequest) { q.FunctionName = new("no-such-function") })
+				refused(t, err, "ResourceNotFound.Function")
+			}
+		}},
 		{name: "one event too many for the quota is 432", source: codes, needs: rig, options: []func(*scf.Options){one}, check: func(t *testing.T, p *platform) {
 			release := p.occupy()
 			defer release()

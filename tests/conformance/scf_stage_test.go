@@ -285,6 +285,10 @@ func (p *platform) status(id string) *scfapi.RequestStatus {
 	q := scfapi.NewGetRequestStatusRequest()
 	q.FunctionName, q.FunctionRequestId = &p.name, &id
 	a, err := p.GetRequestStatus(q)
+	for code(err) == "RequestLimitExceeded" {
+		time.Sleep(50 * time.Millisecond) // what it takes for one more
+		a, err = p.GetRequestStatus(q)
+	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
