@@ -20,6 +20,7 @@ const (
 	StatusMemory           Status = 434 // the memory limit was passed; instance ended
 	StatusHandlerNotFound  Status = 437 // no such executable in the package
 	StatusProcessExit      Status = 439 // the process ended during the event
+	StatusUnauthorized     Status = 441 // a function URL with CAM authentication, without permission
 	StatusInitTimeout      Status = 450 // the process was not ready in time
 	StatusInternal         Status = 500 // the platform's own failure
 )
@@ -51,6 +52,8 @@ func (s Status) String() string {
 		return "HandlerNotFound"
 	case StatusProcessExit:
 		return "User process exit when running"
+	case StatusUnauthorized:
+		return "UserCodeUnauthorized"
 	case StatusInitTimeout:
 		return "InitContainerTimeout"
 	default:

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
 // urlHandler is the function URL of one function.
@@ -33,6 +36,10 @@ func (h urlHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// The client broke off its request; there is nobody to answer.
 		return
 	}
+	if err := h.permit(r, body); err != nil {
+		refuse(w, &Failure{ErrorCode: -1, ErrorMessage: err.Code + ": " + err.Message, RequestID: newRequestID(), StatusCode: StatusUnauthorized})
+		return
+	}
 	var event []byte
 	// How the platform passes a body that is not text is not documented. Left invalid,
 	// it is refused like any event that isn't JSON.
@@ -50,11 +57,29 @@ func (h urlHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			ErrorCode: -1, ErrorMessage: StatusBadResponse.String(), RequestID: o.RequestID, StatusCode: StatusBadResponse,
 		}
 	}
-	// The HTTP status is SCF's own status code; callers were seen to get 430 so.
-	w.Header().Set("X-Scf-Status", strconv.Itoa(int(o.Failure.StatusCode)))
+	refuse(w, o.Failure)
+}
+
+// refuse answers a failure. The HTTP status is SCF's own status code; callers were seen to
+// get 430 so.
+func refuse(w http.ResponseWriter, f *Failure) {
+	w.Header().Set("X-Scf-Status", strconv.Itoa(int(f.StatusCode)))
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(int(o.Failure.StatusCode))
-	_, _ = io.WriteString(w, o.Failure.json())
+	w.WriteHeader(int(f.StatusCode))
+	_, _ = io.WriteString(w, f.json())
+}
+
+// permit asks who signed a request, and whether they may, where the URL wants that.
+func (h urlHandler) permit(r *http.Request, body []byte) *tc3.Error {
+	if !h.function.CAM {
+		return nil
+	}
+	s := h.server
+	cred, err := tc3.VerifyURL(r, body, time.Now(), s.opts.Store)
+	if err != nil {
+		return err
+	}
+	return s.authorize(cred, newRequestID(), asks{"InvokeFunctionUrl", h.function.Namespace, h.function.Name})
 }
 
 func newEnvelope(r *http.Request, body []byte) []byte {

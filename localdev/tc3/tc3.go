@@ -35,19 +35,42 @@ const (
 // AuthFailure.SecretIdNotFound, AuthFailure.SignatureFailure, AuthFailure.TokenFailure
 // (token missing, wrong or expired) and AuthFailure.InvalidAuthorization.
 func Verify(r *http.Request, body []byte, service string, now time.Time, store *Store) (Credential, *Error) {
-	auth, err := parseAuthorization(r.Header.Get("Authorization"))
+	return apiHeaders.verify(r, body, service, now, store)
+}
+
+// VerifyURL is Verify for a request to a function URL with CAM authentication, whose
+// headers have names of their own (SCF, "Function URL"; seen in clients' code:
+// X-Scf-Cam-Uin must be signed. That of a temporary key's token is UNCONFIRMED).
+func VerifyURL(r *http.Request, body []byte, now time.Time, store *Store) (Credential, *Error) {
+	return urlHeaders.verify(r, body, "scf", now, store)
+}
+
+// headerNames are what a protocol calls what it signs with.
+type headerNames struct {
+	timestamp, token string
+	// signed must be among the signed headers.
+	signed []string
+}
+
+var (
+	apiHeaders = headerNames{"X-TC-Timestamp", "X-TC-Token", []string{"content-type", "host"}}
+	urlHeaders = headerNames{"X-Scf-Cam-Timestamp", "X-Scf-Cam-Token", []string{"content-type", "host", "x-scf-cam-uin"}}
+)
+
+func (h headerNames) verify(r *http.Request, body []byte, service string, now time.Time, store *Store) (Credential, *Error) {
+	auth, err := parseAuthorization(r.Header.Get("Authorization"), h.signed)
 	if err != nil {
 		return Credential{}, err
 	}
 
-	stamp := r.Header.Get("X-TC-Timestamp")
+	stamp := r.Header.Get(h.timestamp)
 	seconds, perr := strconv.ParseInt(stamp, 10, 64)
 	if perr != nil {
-		return Credential{}, errorf("MissingParameter", "The request header X-TC-Timestamp is missing or is not a Unix time in seconds.")
+		return Credential{}, errorf("MissingParameter", "The request header %s is missing or is not a Unix time in seconds.", h.timestamp)
 	}
 	signed := time.Unix(seconds, 0).UTC()
 	if skew := now.Sub(signed); skew > maxSkew || skew < -maxSkew {
-		return Credential{}, errorf("AuthFailure.SignatureExpire", "The signature expires: X-TC-Timestamp %s is more than 5 minutes away from the server time.", stamp)
+		return Credential{}, errorf("AuthFailure.SignatureExpire", "The signature expires: %s %s is more than 5 minutes away from the server time.", h.timestamp, stamp)
 	}
 
 	// The scope is checked before the secret is looked up: it tells a client that
@@ -56,7 +79,7 @@ func Verify(r *http.Request, body []byte, service string, now time.Time, store *
 		return Credential{}, errorf("AuthFailure.SignatureFailure", "The credential scope names service %q, the request was sent to %q.", auth.service, service)
 	}
 	if want := signed.Format(time.DateOnly); auth.date != want {
-		return Credential{}, errorf("AuthFailure.SignatureFailure", "The credential scope names date %s, X-TC-Timestamp is of %s (UTC).", auth.date, want)
+		return Credential{}, errorf("AuthFailure.SignatureFailure", "The credential scope names date %s, %s is of %s (UTC).", auth.date, h.timestamp, want)
 	}
 
 	cred, ok := store.Lookup(auth.secretID)
@@ -76,7 +99,7 @@ func Verify(r *http.Request, body []byte, service string, now time.Time, store *
 		return Credential{}, errorf("AuthFailure.SignatureFailure", "The provided credentials could not be validated. Please check your signature is correct.")
 	}
 
-	if cred.Token != r.Header.Get("X-TC-Token") {
+	if cred.Token != r.Header.Get(h.token) {
 		return Credential{}, errorf("AuthFailure.TokenFailure", "The token is missing or does not belong to the SecretId.")
 	}
 	if !cred.Expires.IsZero() && !now.Before(cred.Expires) {
@@ -92,7 +115,7 @@ type authorization struct {
 	signature               string
 }
 
-func parseAuthorization(header string) (authorization, *Error) {
+func parseAuthorization(header string, required []string) (authorization, *Error) {
 	bad := func(what string) (authorization, *Error) {
 		return authorization{}, errorf("AuthFailure.InvalidAuthorization", "The request header Authorization is invalid: %s.", what)
 	}
@@ -124,7 +147,7 @@ func parseAuthorization(header string) (authorization, *Error) {
 		signedHeaders: strings.Split(fields["SignedHeaders"], ";"),
 		signature:     fields["Signature"],
 	}
-	for _, name := range []string{"content-type", "host"} {
+	for _, name := range required {
 		if !slices.Contains(a.signedHeaders, name) {
 			return bad("SignedHeaders lacks " + name)
 		}

@@ -85,6 +85,9 @@ inputs:
     - type: http
       function: probe
       parameters: {name: url, qualifier: $DEFAULT, netConfig: {enableIntranet: true}}
+    - type: http
+      function: other
+      parameters: {name: url, qualifier: $DEFAULT, authType: CAM, netConfig: {enableIntranet: true}}
     - type: timer
       function: probe
       parameters: {name: often, qualifier: $DEFAULT, cronExpression: '*/20 * * * * * *', argument: a word, enable: true}

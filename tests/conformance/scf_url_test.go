@@ -1,14 +1,21 @@
 package conformance
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/clb-direct/clb-direct/localdev/cam"
 	"github.com/clb-direct/clb-direct/localdev/scf"
+	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
 // responds is a fact about how a function's answer becomes a response.
@@ -107,6 +114,31 @@ func TestSCFFunctionURL(t *testing.T) {
 				t.Errorf("want %d, got %d %s", scf.StatusConcurrency, a.StatusCode, a.text)
 			}
 		}},
+		{name: "with CAM authentication a request must be signed", source: "SCF, Function URL (583/96099), authentication", needs: rig, check: func(t *testing.T, p *platform) {
+			p.url = p.emulator.URL("other")
+			if a := p.post("/", `{}`); a.StatusCode != int(scf.StatusUnauthorized) {
+				t.Errorf("unsigned: got %d %s", a.StatusCode, a.text)
+			}
+			if a := p.signed(`{"a":1}`, "key"); a.StatusCode != http.StatusOK {
+				t.Errorf("signed: got %d %s", a.StatusCode, a.text)
+			}
+			if a := p.signed(`{"a":1}`, "another"); a.StatusCode != int(scf.StatusUnauthorized) {
+				t.Errorf("signed with another key: got %d %s", a.StatusCode, a.text)
+			}
+		}},
+		{name: "and permitted by scf InvokeFunctionUrl", source: "SCF, Function URL (583/96099); CAM", needs: rig, check: func(t *testing.T, p *platform) {
+			p.url = p.emulator.URL("other")
+			for action, want := range map[string]int{"scf:InvokeFunctionUrl": http.StatusOK, "scf:InvokeFunction": int(scf.StatusUnauthorized)} {
+				policy, err := cam.Parse(fmt.Appendf(nil, `{"version":"2.0","statement":[{"effect":"allow","action":%q,"resource":"*"}]}`, action))
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.store.Add(tc3.Credential{SecretID: "id", SecretKey: "key", Principal: "tester", Policies: []cam.Policy{policy}})
+				if a := p.signed(`{}`, "key"); a.StatusCode != want {
+					t.Errorf("%s: want %d, got %d %s", action, want, a.StatusCode, a.text)
+				}
+			}
+		}},
 		{name: "a request that is broken off is carried out", source: "SCF, Invocation types: the platform ends no event for its caller", needs: rig, check: func(t *testing.T, p *platform) {
 			q, err := http.NewRequest(http.MethodPost, p.url, strings.NewReader(`{"do":"sleep","ms":300}`))
 			if err != nil {
@@ -123,4 +155,26 @@ func TestSCFFunctionURL(t *testing.T) {
 			})
 		}},
 	})
+}
+
+// signed posts to a function URL with CAM authentication.
+func (p *platform) signed(body, key string) reply {
+	p.t.Helper()
+	host := strings.TrimSuffix(strings.TrimPrefix(p.url, "http://"), "/")
+	now := time.Now()
+	stamp, date := strconv.FormatInt(now.Unix(), 10), now.UTC().Format(time.DateOnly)
+	hex := func(b []byte) string { return fmt.Sprintf("%x", b) }
+	hash := func(s string) string { b := sha256.Sum256([]byte(s)); return hex(b[:]) }
+	mac := func(key []byte, s string) []byte {
+		m := hmac.New(sha256.New, key)
+		m.Write([]byte(s))
+		return m.Sum(nil)
+	}
+	const names = "content-type;host;x-scf-cam-uin"
+	canonical := strings.Join([]string{"POST", "/", "", "content-type:application/json\nhost:" + host + "\nx-scf-cam-uin:100000000001\n", names, hash(body)}, "\n")
+	scope := date + "/scf/tc3_request"
+	k := mac(mac(mac([]byte("TC3"+key), date), "scf"), "tc3_request")
+	sign := hex(mac(k, strings.Join([]string{"TC3-HMAC-SHA256", stamp, scope, hash(canonical)}, "\n")))
+	return p.post("/", body, "X-Scf-Cam-Uin", "100000000001", "X-Scf-Cam-Timestamp", stamp,
+		"Authorization", "TC3-HMAC-SHA256 Credential=id/"+scope+", SignedHeaders="+names+", Signature="+sign)
 }

@@ -182,7 +182,6 @@ func TestParseRefuses(t *testing.T) {
 		"Runtime": {"Only Go1 is run here.", "Go1", "Python3.6", `inputs.functions.f.runtime: "Python3.6" is not emulated`},
 		"Web":     {"Nor web functions.", "f: {}", "f: {type: web}", `inputs.functions.f.type: "web" is not emulated`},
 		"Image":   {"Nor images.", "f: {}", "f: {image: {imageUrl: x}}", "inputs.functions.f.image: images are not emulated"},
-		"Auth":    {"Nor CAM.", "qualifier: $DEFAULT, netConfig", "authType: CAM, qualifier: $DEFAULT, netConfig", `inputs.triggers[0].parameters.authType: "CAM" is not emulated`},
 		"Trigger": {"Nor other triggers.", "type: http", "type: cls", "inputs.triggers[0].parameters.netConfig: unknown key"},
 		"COS":     {"Nor other triggers.", "- type: http", "- {type: cos, function: g, parameters: {bucket: b, events: e}}\n    - type: http", `inputs.triggers[0].type: "cos" is not emulated`},
 	}

@@ -39,6 +39,8 @@ type Function struct {
 	Environment map[string]string
 	// URL tells that a trigger gives the function a URL.
 	URL bool
+	// CAM has the URL ask for a signature (authType).
+	CAM bool
 	// Timers and Topics are its other triggers, in the order of the file.
 	Timers []Timer
 	Topics []Topic
@@ -189,10 +191,8 @@ func addTriggers(m *Manifest, v any) error {
 		enabled := p.Enable == nil || *p.Enable
 		switch t.Type {
 		case "http":
-			if p.AuthType != "" && p.AuthType != "NONE" {
-				return fmt.Errorf("%s.parameters.authType: %q is not emulated, want NONE", field, p.AuthType)
-			}
 			f.URL = f.URL || enabled
+			f.CAM = f.CAM || enabled && p.AuthType == "CAM"
 		case "timer":
 			f.Timers = append(f.Timers, Timer{Name: p.Name, Cron: p.Cron, Argument: p.Argument, Enabled: enabled})
 		case "ckafka":
