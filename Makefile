@@ -49,6 +49,9 @@ bench: ## planner and passes at 100, 1,000 and 10,000 pods (report: out/bench.js
 bench-rules: ## an Ingress of 200 rules over 50 pods, from nothing to all healthy (report: out/bench-rules.json)
 	$(GO) run ./tests/bench/rules -o out/bench-rules.json
 
+bench-emulator: ## what the CLB emulator costs at 400 requests a second (report: out/bench-emulator.json)
+	$(GO) run ./tests/bench/emulator -o out/bench-emulator.json
+
 drift: ## change CLBs by hand in every way and time how long it takes to heal (report: out/drift.json)
 	$(GO) run ./tests/drift -o out/drift.json
 
@@ -102,4 +105,4 @@ node: cc # one at a time: apt locks
 	  echo "node could not be installed: tests/nodejs will fail" >&2; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules drift conformance conformance-mutants fuzz package deploy verify clean cc node FORCE
+.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy verify clean cc node FORCE
