@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,58 +113,6 @@ func TestAsynchronousInvoke(t *testing.T) {
 	}
 }
 
-func TestAsynchronousRefusals(t *testing.T) {
-	e := start(t, nil)
-	for name, event := range map[string]string{
-		"TooLarge": `"` + strings.Repeat("a", 128<<10) + `"`,
-		"NotJSON":  "{",
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := e.invokeEvent("plain", event); code(err) != "InvalidParameterValue.Param" {
-				t.Errorf("got %v, want InvalidParameterValue.Param", err)
-			}
-		})
-	}
-	if n := len(e.Invocations()); n != 0 {
-		t.Errorf("%d events were accepted", n)
-	}
-	request := api.NewGetRequestStatusRequest()
-	name, id, at := e.Function("plain"), "x", "yesterday"
-	request.FunctionName, request.FunctionRequestId, request.StartTime, request.EndTime = &name, &id, &at, &at
-	if _, err := e.client.GetRequestStatus(request); code(err) != "InvalidParameterValue.DateTime" {
-		t.Errorf("status since %s: got %v, want InvalidParameterValue.DateTime", at, err)
-	}
-}
-
-func TestAsynchronousRetries(t *testing.T) {
-	e, clk := startClocked(t, nil)
-	id, err := e.invokeEvent("plain", `{"do":"error","text":"no"}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := 1; n <= 2; n++ {
-		await(t, "a try", func() bool { return len(e.tries(id)) == n })
-		step(t, clk, 59*time.Second)
-		if got := len(e.tries(id)); got != n {
-			t.Fatalf("%d tries before the minute was over, want %d", got, n)
-		}
-		step(t, clk, time.Second)
-	}
-	await(t, "the last try", func() bool { return len(e.tries(id)) == 3 })
-	got := e.status("plain", id)
-	if len(got) != 1 || *got[0].RetCode != -1 || *got[0].RetMsg != "no" || *got[0].RetryNum != 2 {
-		t.Errorf("status: %+v, want RetCode -1 after 2 retries", got)
-	}
-	await(t, "it to be given up", func() bool { return !clk.HasWaiters() })
-	var retries []int
-	for _, i := range e.tries(id) {
-		retries = append(retries, i.Retry)
-	}
-	if diff := cmp.Diff([]int{0, 1, 2}, retries); diff != "" {
-		t.Errorf("retries, -want +got:\n%s", diff)
-	}
-}
-
 // TestAsynchronousWaitsForAPlace: what the platform can't run it keeps, for six hours.
 func TestAsynchronousWaitsForAPlace(t *testing.T) {
 	e, clk := startClocked(t, func(o *scf.Options) { o.Concurrency = 1 })
@@ -193,20 +140,6 @@ func TestAsynchronousWaitsForAPlace(t *testing.T) {
 	<-busy
 	step(t, clk, time.Minute)
 	await(t, "it to be through", func() bool { return len(e.tries(kept)) == more+1 && e.last().Status == scf.StatusOK })
-}
-
-func TestAsynchronousEventsAge(t *testing.T) {
-	e, clk := startClocked(t, func(o *scf.Options) { o.Concurrency = 1 })
-	go func() { _, _ = e.tryInvoke("plain", `{"do":"sleep","ms":60000}`) }()
-	e.running("plain", 1)
-	id, err := e.invokeEvent("plain", `{}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	await(t, "a try", func() bool { return len(e.tries(id)) == 1 })
-	step(t, clk, 6*time.Hour)
-	await(t, "the last try", func() bool { return len(e.tries(id)) == 2 })
-	await(t, "it to be given up", func() bool { return !clk.HasWaiters() })
 }
 
 func TestTimersFire(t *testing.T) {

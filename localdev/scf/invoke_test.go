@@ -146,14 +146,6 @@ func TestInvokeFunction(t *testing.T) {
 	}
 }
 
-func TestPanicHasStack(t *testing.T) {
-	e := start(t, nil)
-	result := e.invoke("plain", `{"do":"panic","text":"x"}`)
-	if !strings.Contains(*result.ErrMsg, "main.go:") {
-		t.Errorf("ErrMsg %s has no frame of main.go", *result.ErrMsg)
-	}
-}
-
 func TestInvokeRefusals(t *testing.T) {
 	e := start(t, nil)
 	name := e.Function("plain")
@@ -234,36 +226,6 @@ func TestUnsignedAndUnknownActions(t *testing.T) {
 	}
 	if _, err := e.client.ListFunctions(api.NewListFunctionsRequest()); code(err) != "InvalidAction" {
 		t.Errorf("an action that is not emulated: got %v, want InvalidAction", err)
-	}
-}
-
-func TestInvokeAction(t *testing.T) {
-	e := start(t, nil)
-	name := e.Function("plain")
-	request := api.NewInvokeRequest()
-	request.FunctionName = &name
-	request.ClientContext = common.StringPtr(`{"do":"print","text":"to the log"}`)
-	request.LogType = common.StringPtr("Tail")
-	response, err := e.client.Invoke(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := response.Response.Result
-	if diff := cmp.Diff(`"printed"`, *result.RetMsg); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if result.InvokeResult != nil {
-		t.Errorf("InvokeResult %d, which Invoke doesn't have", *result.InvokeResult)
-	}
-	for _, line := range []string{"START RequestId: " + *result.FunctionRequestId, "Report RequestId: " + *result.FunctionRequestId} {
-		if !strings.Contains(*result.Log, line) {
-			t.Errorf("log %q lacks %q", *result.Log, line)
-		}
-	}
-
-	request.InvocationType = common.StringPtr("Sometimes")
-	if _, err := e.client.Invoke(request); code(err) != "InvalidParameterValue" {
-		t.Errorf("a type there isn't: got %v, want InvalidParameterValue", err)
 	}
 }
 
