@@ -91,30 +91,26 @@ func (d *serviceShow) kill(ctx context.Context) error {
 		return err
 	}
 
-	killed := make(chan clb.Call, 1)
-	var armed atomic.Bool
-	armed.Store(true)
-	defer d.s.CLB.Intercept(func(_ context.Context, c clb.Call) *clb.Fault {
-		if c.Action != "BatchRegisterTargets" || !strings.Contains(c.Principal, "backends") || !armed.CompareAndSwap(true, false) {
+	// A call that meets the CLB busy, as resync may have written to it, is made again: the
+	// last is the one that took effect.
+	var last atomic.Pointer[clb.Call]
+	unhook := d.s.CLB.Intercept(func(_ context.Context, c clb.Call) *clb.Fault {
+		if c.Action != "BatchRegisterTargets" || !strings.Contains(c.Principal, "backends") {
 			return nil
 		}
-		killed <- c
+		last.Store(&c)
 		return &clb.Fault{After: 2 * time.Second} // the answer never arrives
-	})()
+	})
 	close(release)
-	var call clb.Call
-	select {
-	case call = <-killed:
-	case <-time.After(20 * time.Second):
-		return fmt.Errorf("no pass began to bind the new pods")
-	}
-	if err := d.await(ctx, "the first write to take effect", func() (bool, string) {
+	err := d.await(ctx, "the first write to take effect", func() (bool, string) {
 		n := len(d.targetIPs())
-		return n == 6, fmt.Sprintf("%d targets", n)
-	}); err != nil {
+		return n == 6 && last.Load() != nil, fmt.Sprintf("%d targets", n)
+	})
+	unhook()
+	if err != nil {
 		return err
 	}
-	return d.strike(ctx, call, attempts, raised)
+	return d.strike(ctx, *last.Load(), attempts, raised)
 }
 
 // strike kills the process behind a call and follows what comes of it.
