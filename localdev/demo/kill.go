@@ -149,10 +149,10 @@ func (d *serviceShow) strike(ctx context.Context, call clb.Call, attempts chan s
 	}
 	for _, c := range d.s.CLB.Calls() {
 		switch {
-		case !c.Write || !strings.Contains(c.Principal, "backends"):
+		case !c.Write || !strings.Contains(c.Principal, "backends") || c.Code != "":
 		case strings.HasSuffix(c.Principal, "/"+request):
 			d.result.Kill.WritesBefore++
-		case c.Time.After(at) && c.Time.Before(recovered) && c.Code == "":
+		case c.Time.After(at) && c.Time.Before(recovered):
 			d.result.Kill.WritesAfter++
 		}
 	}
