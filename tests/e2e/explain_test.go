@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clb-direct/clb-direct/functions/explain"
 	"github.com/clb-direct/clb-direct/localdev/node"
@@ -57,15 +56,10 @@ func TestExplainNamesTheCause(t *testing.T) {
 	s.awaitGate("deaf", corev1.ConditionFalse, readiness.ReasonNotReady, "fails")
 	s.awaitGate("warming", corev1.ConditionFalse, readiness.ReasonNotReady)
 	lb := s.awaitBalancer("web")
-	// The kubelet would say so.
-	warming := s.getPod("warming")
-	_, err := s.client.CoreV1().Events(s.name).Create(t.Context(), &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "warming.1"}, InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: s.name, Name: "warming", UID: warming.UID},
-		Type: corev1.EventTypeWarning, Reason: "Unhealthy", Message: "Readiness probe failed: so it says", Source: corev1.EventSource{Component: "kubelet"}, LastTimestamp: metav1.Now(),
-	}, metav1.CreateOptions{})
-	s.must(err)
+	const unhealthy = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+	s.awaitEvent("Pod", "warming", "Unhealthy", unhealthy)
 
-	causes := map[string]string{"well": "", "warming": "(Unhealthy: Readiness probe failed: so it says)", "deaf": "the CLB's health check of " + deaf.Status.PodIP + ":80 fails"}
+	causes := map[string]string{"well": "", "warming": "(Unhealthy: " + unhealthy + ")", "deaf": "the CLB's health check of " + deaf.Status.PodIP + ":80 fails"}
 	e := s.explain(model.KindService, "web")
 	if e.Summary != "2 of 3 pods are not ready" || e.LoadBalancer != lb.ID || len(e.Pods) != len(causes) {
 		t.Errorf("got:\n%s", e.Text())
