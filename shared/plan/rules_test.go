@@ -256,7 +256,8 @@ func (ls locations) apply(p RulePlan) error {
 		from.Redirect = &model.Redirect{To: model.Place{Listener: "lbl-web", Location: to.ID}, Code: r.Code}
 		ls[r.From] = from
 	}
-	for _, r := range p.Remove {
+	for _, r := range p.Remove { // each is one call: all of it, or nothing
+		fallback, had := "", false
 		for _, id := range r.Locations {
 			s, err := ls.find(model.Place{Location: id})
 			if err != nil {
@@ -267,14 +268,17 @@ func (ls locations) apply(p RulePlan) error {
 					return fmt.Errorf("%s is still redirected to", s)
 				}
 			}
-			was := ls[s]
-			delete(ls, s)
-			if last := !slices.ContainsFunc(slices.Collect(maps.Keys(ls)), func(o model.Spot) bool { return o.Domain == s.Domain }); was.DefaultServer && last && len(ls) > 0 {
-				if r.NewDefault == nil {
-					return fmt.Errorf("the default domain %s goes without a successor", s.Domain)
-				}
-				ls.domain(*r.NewDefault, func(a *model.DomainAttributes) { a.DefaultServer = true })
+			if ls[s].DefaultServer {
+				fallback, had = s.Domain, true
 			}
+			delete(ls, s)
+		}
+		left := slices.ContainsFunc(slices.Collect(maps.Keys(ls)), func(o model.Spot) bool { return o.Domain == fallback })
+		if had && !left && len(ls) > 0 {
+			if r.NewDefault == nil {
+				return fmt.Errorf("the default domain %s goes without a successor", fallback)
+			}
+			ls.domain(*r.NewDefault, func(a *model.DomainAttributes) { a.DefaultServer = true })
 		}
 	}
 	return nil
