@@ -61,10 +61,12 @@ conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (r
 conformance-mutants: ## switch off rules of the emulators one at a time: the suite must notice each (report: out/conformance-mutants.json)
 	$(GO) run ./tests/conformance/mutants -o out/conformance-mutants.json
 
-fuzz: ## each fuzz target for FUZZTIME (default 30s)
+# By number, not by time: Go 1.26 may report the end of a time as the target's failure
+# (golang/go#75804).
+fuzz: ## each fuzz target with FUZZTIME inputs (default 100000x)
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -h -o '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
-	    echo "$$pkg $$target"; $(GO) test -short -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 100x $$pkg || exit 1; \
+	    echo "$$pkg $$target"; $(GO) test -short -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),100000x) -fuzzminimizetime 100x $$pkg || exit 1; \
 	  done; \
 	done
 
