@@ -79,6 +79,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o := s.invoke(f, c.action, event)
+	if o.Lost {
+		panic(http.ErrAbortHandler)
+	}
 	if err := refusal(c, o.Failure); err != nil {
 		tc3.WriteError(w, o.RequestID, err)
 		return

@@ -17,6 +17,9 @@ type Outcome struct {
 	Failure *Failure
 	// Log is the end of what the instance wrote meanwhile, at most 4 KB.
 	Log string
+	// Lost tells that a Fault has kept the event from its function: nobody is to hear
+	// anything.
+	Lost bool
 
 	memoryMB int
 }
@@ -37,14 +40,31 @@ func (s *Server) invoke(f *function, via string, payload []byte) Outcome {
 	return s.run(f, delivery{via: via, requestID: newRequestID(), payload: payload})
 }
 
+// run is one try, with what goes wrong with it.
 func (s *Server) run(f *function, d delivery) Outcome {
+	seen := Invocation{
+		RequestID: d.requestID, Key: f.Key, Function: f.Name, Via: d.via, Async: d.async, Retry: d.retry, Payload: d.payload, Start: time.Now(),
+	}
+	fault := s.fault(seen)
+	if fault.Lose {
+		seen.Payload = nil
+		return Outcome{Invocation: seen, Lost: true}
+	}
+	o := s.carryOut(f, d, fault)
+	if fault.Double {
+		s.again(f, d)
+	}
+	return o
+}
+
+func (s *Server) carryOut(f *function, d delivery, fault *Fault) Outcome {
 	a := s.history.begin(Invocation{
 		RequestID: d.requestID, Key: f.Key, Function: f.Name, Via: d.via, Async: d.async, Retry: d.retry, Start: time.Now(),
 	})
 	o := Outcome{memoryMB: f.MemoryMB}
 	r := result{failure: closing()}
 	if s.enter() {
-		r, o.Log = s.attempt(f, a, d.payload)
+		r, o.Log = s.attempt(f, a, d.payload, fault)
 		s.inflight.Done()
 	}
 	if r.failure != nil {
@@ -55,7 +75,10 @@ func (s *Server) run(f *function, d delivery) Outcome {
 	return o
 }
 
-func (s *Server) attempt(f *function, a *attempt, payload []byte) (result, string) {
+func (s *Server) attempt(f *function, a *attempt, payload []byte, fault *Fault) (result, string) {
+	if fault.Status != 0 {
+		return result{failure: &Failure{ErrorMessage: fault.Status.String(), StatusCode: fault.Status}}, ""
+	}
 	if failure := checkEvent(payload, maxEvent); failure != nil {
 		return result{failure: failure}, ""
 	}
@@ -70,10 +93,20 @@ func (s *Server) attempt(f *function, a *attempt, payload []byte) (result, strin
 		s.opts.OnInvoke(s.ctx, inv)
 	}
 	in.log.begin()
+	switch fault.Kill {
+	case BeforeEvent:
+		s.history.kill(a.RequestID)
+	case DuringEvent:
+		timer := time.AfterFunc(fault.In, func() { s.history.kill(a.RequestID) })
+		defer timer.Stop()
+	}
 	now := time.Now()
 	var r result
 	if !s.history.handed(a, now) {
 		r = in.handle(s.ctx, f.request(a.RequestID, payload, now))
+	}
+	if fault.Kill == AfterEvent {
+		s.history.kill(a.RequestID)
 	}
 	if s.history.detach(a) {
 		r.failure = &Failure{ErrorMessage: StatusProcessExit.String(), StatusCode: StatusProcessExit}

@@ -157,6 +157,8 @@ type Server struct {
 
 	mu       sync.Mutex
 	meters   map[string]*rate.Limiter
+	hooks    map[int]Interceptor
+	nextHook int
 	closed   bool
 	inflight sync.WaitGroup // added to only under mu and before closed
 	live     map[*instance]struct{}
@@ -191,6 +193,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		functions: map[string]*function{},
 		urls:      map[string]string{},
 		meters:    map[string]*rate.Limiter{},
+		hooks:     map[int]Interceptor{},
 		spawner:   newSpawner(),
 		output:    &lineWriter{w: opts.Stderr},
 		live:      map[*instance]struct{}{},

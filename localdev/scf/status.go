@@ -14,6 +14,7 @@ const (
 	StatusContainerExited  Status = 405 // the process ended before it was ready
 	StatusRequestTooLarge  Status = 406 // event above 6 MB
 	StatusResponseTooLarge Status = 407 // answer above 6 MB
+	StatusBurst            Status = 429 // more new instances a minute than the region gives; only a Fault answers it
 	StatusUserCode         Status = 430 // the function returned an error or panicked
 	StatusConcurrency      Status = 432 // no instance left
 	StatusTimeout          Status = 433 // the function's timeout passed; instance ended
@@ -40,6 +41,8 @@ func (s Status) String() string {
 		return "RequestTooLarge"
 	case StatusResponseTooLarge:
 		return "The size of response exceeds the upper limit (6MB)"
+	case StatusBurst:
+		return "ResourceLimit"
 	case StatusUserCode:
 		return "User code exception caught"
 	case StatusConcurrency:
@@ -67,7 +70,7 @@ func (s Status) blame() blame {
 	switch s {
 	case StatusNotJSON, StatusRequestTooLarge, StatusHandlerNotFound:
 		return sender
-	case StatusInternal, StatusConcurrency:
+	case StatusInternal, StatusConcurrency, StatusBurst:
 		return platform
 	default:
 		return user

@@ -47,7 +47,9 @@ func (h urlHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		event = newEnvelope(r, body)
 	}
 	o := h.server.invoke(h.function, "url", event)
-
+	if o.Lost {
+		panic(http.ErrAbortHandler)
+	}
 	w.Header().Set("X-Scf-Request-Id", o.RequestID)
 	if o.Failure == nil && respond(w, o.Answer) {
 		return
