@@ -24,10 +24,7 @@ const functionTime = 70 * time.Second
 // ask invokes a function of the running stack as a person with the vendor's command line
 // would (SCF API, InvokeFunction), and gives its one reply.
 func ask(ctx context.Context, root string, f event.Function, data event.Sync) (event.Reply, error) {
-	r, err := recall(root)
-	if errors.Is(err, os.ErrNotExist) || err == nil && (!r.alive() || !r.Ready) {
-		return event.Reply{}, errors.New("nothing is up; `make up` starts a stack")
-	}
+	r, err := whatIsUp(root)
 	if err != nil {
 		return event.Reply{}, err
 	}
@@ -62,4 +59,13 @@ func ask(ctx context.Context, root string, f event.Function, data event.Sync) (e
 		return event.Reply{}, fmt.Errorf("reading the answer %q: %w", *res.Response.Result.RetMsg, err)
 	}
 	return replies[0], nil
+}
+
+// whatIsUp is the running stack.
+func whatIsUp(root string) (running, error) {
+	r, err := recall(root)
+	if errors.Is(err, os.ErrNotExist) || err == nil && (!r.alive() || !r.Ready) {
+		return running{}, errors.New("nothing is up; `make up` starts a stack")
+	}
+	return r, err
 }

@@ -30,6 +30,8 @@ type running struct {
 	CLB        string `json:"clb,omitempty"`
 	SCF        string `json:"scf,omitempty"`
 	Forwarder  string `json:"forwarder,omitempty"`
+	// Faults is where faults are set.
+	Faults string `json:"faults,omitempty"`
 	// SecretID and SecretKey sign calls to the two APIs, Functions are the functions'
 	// names there.
 	SecretID  string                    `json:"secretId,omitempty"`
@@ -140,8 +142,13 @@ func serve(ctx context.Context, o stack.Options) error {
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
+	faults, stop, err := serveFaults(s)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	defer stop()
 	r := running{Kubectl: kubectl, PID: os.Getpid(), Born: born(os.Getpid()), Dir: dir, Kubeconfig: s.Cluster.Kubeconfig,
-		CLB: s.CLB.Endpoint(), SCF: s.SCF.Endpoint(), Forwarder: s.ForwarderURL,
+		CLB: s.CLB.Endpoint(), SCF: s.SCF.Endpoint(), Forwarder: s.ForwarderURL, Faults: faults,
 		SecretID: s.Account.SecretID, SecretKey: s.Account.SecretKey, Functions: map[event.Function]string{}, Ready: true}
 	for _, f := range []event.Function{event.Resync, event.Explain} {
 		r.Functions[f] = s.SCF.Function(string(f))

@@ -23,6 +23,7 @@ import (
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/cluster"
+	"github.com/clb-direct/clb-direct/localdev/fault"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/scf"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
@@ -79,6 +80,8 @@ type Stack struct {
 	Store   *tc3.Store
 	// Account signs API calls as a person with all rights would.
 	Account tc3.Credential
+	// Faults makes things go wrong, at CLB and SCF.
+	Faults *fault.Faults
 	// EventSecret signs function URL requests.
 	EventSecret string
 	// Forwarder is the forwarder's process, nil without one.
@@ -144,6 +147,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 			return nil, err
 		}
 	}
+	s.Faults = fault.New(s.CLB, s.SCF)
 	return s, nil
 }
 
