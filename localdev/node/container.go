@@ -47,6 +47,7 @@ type container struct {
 	stopProbes map[probeKind]context.CancelFunc
 	stop       *stopping
 	killed     bool // ended because a probe failed, not by itself
+	starved    bool // ended for its memory
 
 	// Of the start before.
 	last *corev1.ContainerStateTerminated
@@ -269,7 +270,10 @@ func (c *container) status() corev1.ContainerStatus {
 // terminated describes the last start's end.
 func (c *container) terminated() *corev1.ContainerStateTerminated {
 	reason := "Completed"
-	if c.exitCode != 0 {
+	switch {
+	case c.starved:
+		reason = "OOMKilled"
+	case c.exitCode != 0:
 		reason = "Error"
 	}
 	return &corev1.ContainerStateTerminated{

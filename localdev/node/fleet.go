@@ -166,6 +166,9 @@ func (f *Fleet) seen(pod *corev1.Pod) {
 		w.post(func() { w.see(pod) })
 		return
 	}
+	if h.down.Load() {
+		return // nobody is there to take it
+	}
 	w := newWorker(f, h, pod)
 	f.workers[pod.UID] = w
 	f.wg.Go(w.run)

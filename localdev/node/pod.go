@@ -23,6 +23,7 @@ type worker struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // probers
 
+	ended chan struct{} // closed when nothing of it is left
 	wake  chan struct{}
 	mu    sync.Mutex
 	inbox []func()
@@ -33,8 +34,9 @@ type worker struct {
 	terminating bool
 	forced      bool // deleted without any grace
 	grace       int64
-	over        bool // nothing runs or will run
-	deleted     bool // the deletion of the object has been asked for
+	fate        *fate // the node ends it, nil for none
+	over        bool  // nothing runs or will run
+	deleted     bool  // the deletion of the object has been asked for
 
 	sandboxAt  time.Time
 	sandbox    bool
@@ -59,7 +61,7 @@ func newWorker(f *Fleet, h *host, pod *corev1.Pod) *worker {
 	w := &worker{
 		fleet: f, host: h, uid: pod.UID, record: f.journal.open(pod.UID),
 		key:  types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name},
-		wake: make(chan struct{}, 1), complained: map[string]bool{},
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), complained: map[string]bool{},
 		pod: pod, sandboxAt: f.now().Add(max(f.opts.SandboxDelay, 0)),
 	}
 	w.ctx, w.cancel = context.WithCancel(f.ctx)
@@ -153,6 +155,7 @@ func (w *worker) doPosted() {
 
 // end leaves nothing behind: neither processes nor probers nor the address.
 func (w *worker) end() {
+	defer close(w.ended)
 	w.cancel()
 	for _, c := range w.containers {
 		if app := c.app; app != nil {

@@ -116,7 +116,7 @@ func statusPatch(uid types.UID, from, to *corev1.PodStatus) ([]byte, error) {
 
 // sight gathers what the node sees of the pod.
 func (w *worker) sight() sight {
-	s := sight{hostIP: w.host.block.own.String(), sandbox: w.sandbox, over: w.over}
+	s := sight{hostIP: w.host.block.own.String(), sandbox: w.sandbox, over: w.over, fate: w.fate}
 	if w.ip.IsValid() {
 		s.podIP = w.ip.String()
 	}

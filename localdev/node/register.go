@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,8 @@ type host struct {
 	client *http.Client // of probes and hooks
 	server *http.Server // on the kubelet's port
 	events clientrecord.EventRecorder
+	// down: it takes no pods any more.
+	down atomic.Bool
 }
 
 // register makes the Node object, or takes over the one that is there, and

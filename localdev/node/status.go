@@ -37,6 +37,7 @@ type sight struct {
 	sandbox bool
 	// over says that no container runs or will run: the phase may be final.
 	over       bool
+	fate       *fate
 	init       []corev1.ContainerStatus
 	containers []corev1.ContainerStatus
 }
@@ -60,8 +61,9 @@ func newStatus(pod *corev1.Pod, s sight, now metav1.Time) corev1.PodStatus {
 	if phase := phaseOf(&pod.Spec, s); status.Phase != corev1.PodFailed && status.Phase != corev1.PodSucceeded {
 		status.Phase = phase
 	}
+	s.fate.fated(&status, s.over, pod.Generation, now)
 
-	status.Conditions = slices.DeleteFunc(slices.Clone(pod.Status.Conditions), func(c corev1.PodCondition) bool {
+	status.Conditions = slices.DeleteFunc(slices.Clone(status.Conditions), func(c corev1.PodCondition) bool {
 		return slices.Contains(ownConditions, c.Type)
 	})
 	foreign := status.Conditions

@@ -1,0 +1,175 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// fate is how a node ends a pod that nobody has deleted.
+type fate struct {
+	reason, message string
+	grace           time.Duration
+}
+
+// What the kubelet writes (pkg/kubelet/nodeshutdown and pkg/kubelet/eviction).
+const (
+	shutdownReason  = "Terminated"
+	shutdownMessage = "Pod was terminated in response to imminent node shutdown."
+	evictedReason   = "Evicted"
+	evictedMessage  = "The node was low on resource: memory. "
+	// byKubelet is the reason of the condition DisruptionTarget in both cases.
+	byKubelet = "TerminationByKubelet"
+)
+
+// Shutdown ends all pods of a node as a kubelet does whose machine shuts down gracefully:
+// hooks, SIGTERM and at most grace for both, no deletionTimestamp; they end as Failed.
+// It waits until none runs any more. The node takes no further pods.
+func (f *Fleet) Shutdown(ctx context.Context, node string, grace time.Duration) error {
+	h := f.byName[node]
+	if h == nil {
+		return fmt.Errorf("there is no node %s", node)
+	}
+	h.down.Store(true)
+	if err := f.notReady(ctx, node, "KubeletNotReady", "node is shutting down"); err != nil {
+		return err
+	}
+	for _, w := range f.of(h) {
+		w.post(func() { w.meet(fate{shutdownReason, shutdownMessage, grace}) })
+	}
+	return f.quiet(ctx, h)
+}
+
+// Evict ends a pod as a kubelet does whose machine has too little memory, with at most
+// grace for hooks and SIGTERM; none at all kills at once.
+func (f *Fleet) Evict(pod types.UID, grace time.Duration) error {
+	return f.tell(pod, func(w *worker) { w.meet(fate{evictedReason, evictedMessage, grace}) })
+}
+
+// KillForMemory ends a container's process as the kernel does when it passes its memory
+// limit: it exits with 137, reason OOMKilled, and is started again as its policy says.
+func (f *Fleet) KillForMemory(pod types.UID, container string) error {
+	return f.tell(pod, func(w *worker) {
+		for _, c := range w.containers {
+			if c.spec.Name == container && c.state == running && c.app != nil {
+				c.starved = true
+				c.app.kill()
+			}
+		}
+	})
+}
+
+// Vanish takes a node away at once, as a power cut does: its pods no longer answer, and
+// nobody says so to the API server. Deleting them without grace is up to others.
+func (f *Fleet) Vanish(node string) error {
+	h := f.byName[node]
+	if h == nil {
+		return fmt.Errorf("there is no node %s", node)
+	}
+	h.down.Store(true)
+	_ = h.server.Close()
+	for _, w := range f.of(h) {
+		w.cancel()
+		<-w.ended
+	}
+	return nil
+}
+
+// of lists the pods of a node.
+func (f *Fleet) of(h *host) []*worker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []*worker
+	for _, w := range f.workers {
+		if w.host == h {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// tell hands a pod's worker something to do.
+func (f *Fleet) tell(pod types.UID, do func(*worker)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.workers[pod]
+	if w == nil {
+		return fmt.Errorf("no node has a pod %s", pod)
+	}
+	w.post(func() { do(w) })
+	return nil
+}
+
+// quiet waits until nothing runs on a node.
+func (f *Fleet) quiet(ctx context.Context, h *host) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		runs := false
+		for _, w := range f.of(h) {
+			answer := make(chan bool, 1)
+			w.post(func() { answer <- w.anyRunning(nil) })
+			select {
+			case r := <-answer:
+				runs = runs || r
+			case <-w.ended:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if !runs {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// notReady has the Node say so.
+func (f *Fleet) notReady(ctx context.Context, node, reason, message string) error {
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":"False","reason":%q,"message":%q,"lastTransitionTime":%q}]}}`,
+		reason, message, f.now().UTC().Format(time.RFC3339))
+	_, err := f.client.CoreV1().Nodes().Patch(ctx, node, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	if err != nil {
+		return fmt.Errorf("saying that %s is not ready: %w", node, err)
+	}
+	return nil
+}
+
+// meet begins the pod's end. A pod that is being deleted, or has ended, goes on as it did.
+func (w *worker) meet(f fate) {
+	if w.terminating || w.over || w.fate != nil {
+		return
+	}
+	w.fate = &f
+	w.terminating, w.grace = true, min(w.podGrace(), int64(f.grace/time.Second))
+	w.forced = f.grace <= 0
+}
+
+// fated is what a fate makes of a status.
+func (f *fate) fated(status *corev1.PodStatus, over bool, generation int64, now metav1.Time) {
+	if f == nil {
+		return
+	}
+	status.Reason, status.Message = f.reason, f.message
+	if over {
+		status.Phase = corev1.PodFailed
+	}
+	target := corev1.PodCondition{
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: byKubelet, Message: f.message,
+		LastTransitionTime: now, ObservedGeneration: generation,
+	}
+	if old := condition(status.Conditions, corev1.DisruptionTarget); old != nil {
+		target.LastTransitionTime = old.LastTransitionTime
+		*old = target
+		return
+	}
+	status.Conditions = append(status.Conditions, target)
+}

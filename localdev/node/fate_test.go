@@ -1,0 +1,131 @@
+package node
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// disrupted tells whether a pod says that its node ends it.
+func disrupted(p *corev1.Pod) bool {
+	c := condition(p.Status.Conditions, corev1.DisruptionTarget)
+	return c != nil && c.Status == corev1.ConditionTrue && c.Reason == byKubelet
+}
+
+// TestGracefulNodeShutdown: hook, SIGTERM, no deletionTimestamp, Failed in the end.
+func TestGracefulNodeShutdown(t *testing.T) {
+	b := newBench(t)
+	f := b.ownFleet(nil)
+	node := b.namespace + "-1"
+	hook := newHookServer(t)
+	pod := b.ready(b.create(func(p *corev1.Pod) {
+		p.Spec.NodeName = node
+		p.Spec.TerminationGracePeriodSeconds = new(int64(30))
+		p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: hook.handler()}
+	}))
+	down := make(chan error, 1)
+	go func() { down <- f.Shutdown(t.Context(), node, 20*time.Second) }()
+	release := <-hook.held
+	b.until(pod.Name, "says so while its hook runs", func(p *corev1.Pod) bool {
+		return disrupted(p) && p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning
+	})
+	if got := ask(t, pod.Status.PodIP, 80); got.UID != string(pod.UID) {
+		t.Errorf("asked while its hook runs: got %+v", got)
+	}
+	close(release)
+	if err := <-down; err != nil {
+		t.Fatal(err)
+	}
+	got := b.until(pod.Name, "has failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+	if got.Status.Reason != shutdownReason || got.Status.Message != shutdownMessage || got.DeletionTimestamp != nil {
+		t.Errorf("got reason %q and message %q", got.Status.Reason, got.Status.Message)
+	}
+	n, err := b.client.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
+			t.Error("the node still says that it is ready")
+		}
+	}
+}
+
+func TestEvictionUnderPressure(t *testing.T) {
+	b := newBench(t)
+	for name, grace := range map[string]time.Duration{"soft": 5 * time.Second, "hard": 0} {
+		pod := b.ready(b.create(nil))
+		if err := b.fleet.Evict(pod.UID, grace); err != nil {
+			t.Fatal(err)
+		}
+		got := b.until(pod.Name, "has failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+		if got.Status.Reason != evictedReason || !disrupted(got) {
+			t.Errorf("%s: got %+v", name, got.Status)
+		}
+		killed := false
+		for _, m := range b.fleet.Moments(pod.UID) {
+			killed = killed || m.What == Killed
+		}
+		if hard := grace == 0; killed != hard {
+			t.Errorf("%s: killed is %v", name, killed)
+		}
+	}
+	if err := b.fleet.Evict("nobody", 0); err == nil {
+		t.Error("a pod there isn't was evicted")
+	}
+}
+
+func TestContainerKilledForItsMemory(t *testing.T) {
+	b := newBench(t)
+	pod := b.ready(b.create(nil))
+	if err := b.fleet.KillForMemory(pod.UID, "app"); err != nil {
+		t.Fatal(err)
+	}
+	got := b.until(pod.Name, "is restarted", func(p *corev1.Pod) bool {
+		return p.Status.ContainerStatuses[0].RestartCount == 1 && ready(p)
+	})
+	last := got.Status.ContainerStatuses[0].LastTerminationState.Terminated
+	if last == nil || last.Reason != "OOMKilled" || last.ExitCode != 137 {
+		t.Errorf("got %+v", last)
+	}
+	if got.Status.PodIP != pod.Status.PodIP {
+		t.Errorf("its address changed from %s to %s", pod.Status.PodIP, got.Status.PodIP)
+	}
+}
+
+// TestVanishedNode: nobody answers any more and nobody says so; the object goes when it is
+// deleted by force.
+func TestVanishedNode(t *testing.T) {
+	b := newBench(t)
+	f := b.ownFleet(nil)
+	node := b.namespace + "-1"
+	pod := b.ready(b.create(func(p *corev1.Pod) { p.Spec.NodeName = node }))
+	if err := f.Vanish(node); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", net.JoinHostPort(pod.Status.PodIP, "80")); err == nil {
+		conn.Close()
+		t.Error("its pod still answers")
+	}
+	if got := b.get(pod.Name); !ready(got) {
+		t.Errorf("it said so: %+v", got.Status)
+	}
+	pods := b.client.CoreV1().Pods(b.namespace)
+	if err := pods.Delete(t.Context(), pod.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.get(pod.Name); got.DeletionTimestamp == nil {
+		t.Error("the pod should wait for its node")
+	}
+	if err := pods.Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}); err != nil {
+		t.Fatal(err)
+	}
+	b.await("the object to be gone", func(ctx context.Context) (bool, error) {
+		_, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		return err != nil, nil
+	})
+}
