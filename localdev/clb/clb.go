@@ -137,6 +137,7 @@ type Server struct {
 	mu       sync.Mutex
 	meters   map[meterKey]*rate.Limiter
 	hooks    map[int]Interceptor
+	hidden   map[netip.Addr]bool
 	nextHook int
 }
 

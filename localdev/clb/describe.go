@@ -129,7 +129,7 @@ func (s *Server) describeTargetHealth(q *api.DescribeTargetHealthRequestParams) 
 				if len(locations) > 0 && !locations[p.Location] {
 					continue
 				}
-				rule := &api.RuleHealth{LocationId: &p.Location, Targets: targetHealth(p.Targets)}
+				rule := &api.RuleHealth{LocationId: &p.Location, Targets: s.targetHealth(p.Targets)}
 				if p.Rule != nil {
 					rule.Domain, rule.Url = &p.Rule.Domain, &p.Rule.URL
 				}
@@ -142,15 +142,18 @@ func (s *Server) describeTargetHealth(q *api.DescribeTargetHealthRequestParams) 
 	return answer, nil
 }
 
-func targetHealth(targets []backend.Target) []*api.TargetHealth {
-	all := make([]*api.TargetHealth, len(targets))
-	for i, t := range targets {
+func (s *Server) targetHealth(targets []backend.Target) []*api.TargetHealth {
+	all := make([]*api.TargetHealth, 0, len(targets))
+	for _, t := range targets {
+		if s.hides(t.Addr.Addr()) {
+			continue
+		}
 		ip, detail := t.Addr.Addr().String(), t.Health.String()
-		all[i] = &api.TargetHealth{
+		all = append(all, &api.TargetHealth{
 			IP: &ip, Port: common.Int64Ptr(int64(t.Addr.Port())), TargetId: common.StringPtr(eni(ip)),
 			HealthStatus: common.BoolPtr(t.Health == dataplane.Alive), HealthStatusDetail: &detail,
 			Weight: common.Uint64Ptr(uint64(t.Weight)),
-		}
+		})
 	}
 	return all
 }

@@ -76,6 +76,7 @@ type Cluster struct {
 	Binaries Binaries
 
 	config   *rest.Config
+	etcd     string // its URL, "" for none of ours
 	keepDir  bool
 	mu       sync.Mutex
 	running  map[Component]*process
@@ -143,6 +144,7 @@ func startOnce(ctx context.Context, opts Options, bins Binaries) (_ *Cluster, er
 	if err != nil {
 		return nil, err
 	}
+	c.etcd = "http://" + loopback(ports.etcdClient)
 	c.Server, c.CA, c.config, c.Kubeconfig = lay.server, lay.ca, lay.admin, lay.path(adminKubeconfig)
 	c.specs = lay.specs(bins, opts.Log)
 

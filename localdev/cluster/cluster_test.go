@@ -41,6 +41,7 @@ func TestControlPlane(t *testing.T) {
 	t.Run("DeploymentMakesPods", func(t *testing.T) { testDeploymentMakesPods(t, client) })
 	t.Run("TokenIsOfTheServiceAccount", func(t *testing.T) { testToken(t, c) })
 	t.Run("AdoptReachesIt", func(t *testing.T) { testAdopt(t, c) })
+	t.Run("ForgetsWhenCompacted", func(t *testing.T) { testCompact(t, c, client) })
 	t.Run("SurvivesAKilledAPIServer", func(t *testing.T) { testKilledAPIServer(t, c, client) })
 
 	pids := map[Component]int{}
@@ -61,6 +62,31 @@ func TestControlPlane(t *testing.T) {
 	}
 	if _, err := os.Stat(c.Dir); !os.IsNotExist(err) {
 		t.Errorf("state folder %s: still there after Stop (%v)", c.Dir, err)
+	}
+}
+
+// testCompact: etcd no longer has an old revision. The API server answers from its own
+// memory for as long as that has it.
+func testCompact(t *testing.T, c *Cluster, client kubernetes.Interface) {
+	maps := client.CoreV1().ConfigMaps("default")
+	made, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "old"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A resourceVersion is etcd's revision.
+	old := map[string]any{"key": "AA==", "revision": made.ResourceVersion}
+	if err := c.askEtcd(t.Context(), "/v3/kv/range", old, nil); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	made.Data = map[string]string{"a": "b"}
+	if _, err := maps.Update(t.Context(), made, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.askEtcd(t.Context(), "/v3/kv/range", old, nil); err == nil || !strings.Contains(err.Error(), "compacted") {
+		t.Errorf("want the old revision compacted, got %v", err)
 	}
 }
 

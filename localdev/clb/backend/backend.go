@@ -125,6 +125,9 @@ func (b *Backend) FailTargets(location string, ips ...netip.Addr) {
 	b.unbindable[location] = set
 }
 
+// FreezeHealth keeps every verdict as it is while on.
+func (b *Backend) FreezeHealth(on bool) { b.plane.FreezeVerdicts(on) }
+
 // Op is one call to the backend.
 type Op struct {
 	// ID is the request's id, and that of the task it starts.

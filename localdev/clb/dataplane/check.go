@@ -125,6 +125,10 @@ func (c *checker) run(round int, check Check) {
 
 // book takes the result of one check; c.mu is held.
 func (c *checker) book(healthy bool, check Check) {
+	if c.plane.frozen.Load() {
+		c.streak = 0
+		return
+	}
 	if healthy {
 		c.streak = max(c.streak, 0) + 1
 	} else {

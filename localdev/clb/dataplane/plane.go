@@ -24,6 +24,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -113,7 +114,13 @@ type Plane struct {
 	closed     bool
 
 	running sync.WaitGroup
+	// frozen: checks change no verdict.
+	frozen atomic.Bool
 }
+
+// FreezeVerdicts keeps every verdict as it is while on. What checks find meanwhile is not
+// made up for: streaks begin anew.
+func (p *Plane) FreezeVerdicts(on bool) { p.frozen.Store(on) }
 
 // New makes a data plane that serves nothing yet.
 func New(opts Options) *Plane {
