@@ -26,7 +26,7 @@ for example
   localdev fault set call=* beforeMillis=2000                      the whole API slow
   localdev fault set event=backends kill=during inMillis=200 times=1
   localdev fault set event=* lose=true times=10
-docs/faults.md has all of them.`
+docs/faults.md has all of them`
 
 // setFault lists, sets or clears faults of the running stack.
 func setFault(ctx context.Context, root string, args []string, w io.Writer) error {

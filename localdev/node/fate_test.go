@@ -57,9 +57,10 @@ func TestGracefulNodeShutdown(t *testing.T) {
 
 func TestEvictionUnderPressure(t *testing.T) {
 	b := newBench(t)
+	f := b.ownFleet(nil)
 	for name, grace := range map[string]time.Duration{"soft": 5 * time.Second, "hard": 0} {
-		pod := b.ready(b.create(nil))
-		if err := b.fleet.Evict(pod.UID, grace); err != nil {
+		pod := b.ready(b.create(func(p *corev1.Pod) { p.Spec.NodeName = b.namespace + "-1" }))
+		if err := f.Evict(pod.UID, grace); err != nil {
 			t.Fatal(err)
 		}
 		got := b.until(pod.Name, "has failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
@@ -67,22 +68,23 @@ func TestEvictionUnderPressure(t *testing.T) {
 			t.Errorf("%s: got %+v", name, got.Status)
 		}
 		killed := false
-		for _, m := range b.fleet.Moments(pod.UID) {
+		for _, m := range f.Moments(pod.UID) {
 			killed = killed || m.What == Killed
 		}
 		if hard := grace == 0; killed != hard {
 			t.Errorf("%s: killed is %v", name, killed)
 		}
 	}
-	if err := b.fleet.Evict("nobody", 0); err == nil {
+	if err := f.Evict("nobody", 0); err == nil {
 		t.Error("a pod there isn't was evicted")
 	}
 }
 
 func TestContainerKilledForItsMemory(t *testing.T) {
 	b := newBench(t)
-	pod := b.ready(b.create(nil))
-	if err := b.fleet.KillForMemory(pod.UID, "app"); err != nil {
+	f := b.ownFleet(func(o *Options) { o.BackoffInitial = 100 * time.Millisecond })
+	pod := b.ready(b.create(func(p *corev1.Pod) { p.Spec.NodeName = b.namespace + "-1" }))
+	if err := f.KillForMemory(pod.UID, "app"); err != nil {
 		t.Fatal(err)
 	}
 	got := b.until(pod.Name, "is restarted", func(p *corev1.Pod) bool {

@@ -29,6 +29,7 @@ type Credential struct {
 type Store struct {
 	mu   sync.RWMutex
 	byID map[string]Credential
+	skew time.Duration
 }
 
 // Add makes c acceptable, replacing one with the same SecretID.
@@ -54,6 +55,33 @@ func (s *Store) Lookup(secretID string) (Credential, bool) {
 	defer s.mu.RUnlock()
 	c, ok := s.byID[secretID]
 	return c, ok
+}
+
+// SetSkew has servers take signatures for this much older than they are, as when the
+// clock of who signs is behind theirs; below zero, ahead.
+func (s *Store) SetSkew(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.skew = d
+}
+
+// Skew is what SetSkew was given last.
+func (s *Store) Skew() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.skew
+}
+
+// Expire ends every temporary credential at t.
+func (s *Store) Expire(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, c := range s.byID {
+		if c.Token != "" {
+			c.Expires = t
+			s.byID[id] = c
+		}
+	}
 }
 
 // Prune forgets what expired before t, so that a server issuing a credential with

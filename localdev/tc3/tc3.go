@@ -69,7 +69,7 @@ func (h headerNames) verify(r *http.Request, body []byte, service string, now ti
 		return Credential{}, errorf("MissingParameter", "The request header %s is missing or is not a Unix time in seconds.", h.timestamp)
 	}
 	signed := time.Unix(seconds, 0).UTC()
-	if skew := now.Sub(signed); skew > maxSkew || skew < -maxSkew {
+	if skew := now.Add(store.Skew()).Sub(signed); skew > maxSkew || skew < -maxSkew {
 		return Credential{}, errorf("AuthFailure.SignatureExpire", "The signature expires: %s %s is more than 5 minutes away from the server time.", h.timestamp, stamp)
 	}
 

@@ -21,7 +21,7 @@ func TestThresholds(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c := &checker{verdict: &Verdict{}}
+			c := &checker{plane: &Plane{}, verdict: &Verdict{}}
 			var got strings.Builder
 			for _, result := range tc.results {
 				c.book(result == '+', Check{HealthNum: 3, UnHealthNum: 2})
