@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,10 +16,11 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/stack"
 )
 
-const faultUsage = `usage:
-  localdev fault list
-  localdev fault set name=value ...
-  localdev fault clear id       (* for all)
+const faultUsage = `localdev fault list
+localdev fault set name=value ...
+localdev fault clear id              (* for all)
+localdev fault switch name=value ... (none: how they are)
+localdev fault do what name=value ...
 
 for example
   localdev fault set call=BatchRegisterTargets code=InternalError times=3
@@ -26,12 +28,19 @@ for example
   localdev fault set call=* beforeMillis=2000                      the whole API slow
   localdev fault set event=backends kill=during inMillis=200 times=1
   localdev fault set event=* lose=true times=10
-docs/faults.md has all of them`
+  localdev fault switch freezeHealth=true
+  localdev fault do restart component=kube-apiserver
+docs/faults.md has all of them
+`
+
+// errFaultUsage goes with faultUsage, which is printed.
+var errFaultUsage = errors.New("want fault list, set, clear, switch or do")
 
 // setFault lists, sets or clears faults of the running stack.
 func setFault(ctx context.Context, root string, args []string, w io.Writer) error {
 	if len(args) == 0 {
-		return errors.New(faultUsage)
+		fmt.Fprint(w, faultUsage)
+		return errFaultUsage
 	}
 	r, err := whatIsUp(root)
 	if err != nil {
@@ -53,7 +62,7 @@ func setFault(ctx context.Context, root string, args []string, w io.Writer) erro
 		}
 		return nil
 	case args[0] == "set" && len(args) > 1:
-		rule, err := parseFault(args[1:])
+		rule, err := parse[fault.Rule](args[1:])
 		if err != nil {
 			return err
 		}
@@ -64,38 +73,66 @@ func setFault(ctx context.Context, root string, args []string, w io.Writer) erro
 		return err
 	case args[0] == "clear" && len(args) == 2:
 		return at.Clear(ctx, args[1])
+	case args[0] == "switch":
+		to, err := pairs(args[1:])
+		if err != nil {
+			return err
+		}
+		now, err := at.Switch(ctx, to)
+		if err != nil {
+			return err
+		}
+		raw, err := json.Marshal(now)
+		fmt.Fprintln(w, string(raw))
+		return err
+	case args[0] == "do" && len(args) > 1:
+		act, err := parse[fault.Act](append([]string{"do=" + args[1]}, args[2:]...))
+		if err != nil {
+			return err
+		}
+		return at.Do(ctx, act)
 	}
-	return errors.New(faultUsage)
+	fmt.Fprint(w, faultUsage)
+	return errFaultUsage
 }
 
-// parseFault reads name=value pairs, the names being those of fault.Rule's JSON.
-func parseFault(pairs []string) (fault.Rule, error) {
-	object := map[string]json.RawMessage{}
-	for _, pair := range pairs {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return fault.Rule{}, fmt.Errorf("reading %q: want name=value", pair)
-		}
-		object[name] = json.RawMessage(value)
-		if !json.Valid(object[name]) || strings.HasPrefix(value, "{") { // a word
-			raw, err := json.Marshal(value)
-			if err != nil {
-				return fault.Rule{}, err
-			}
-			object[name] = raw
-		}
+// parse reads name=value pairs into a T by its JSON names.
+func parse[T fault.Rule | fault.Act](words []string) (out T, err error) {
+	object, err := pairs(words)
+	if err != nil {
+		return out, err
 	}
 	raw, err := json.Marshal(object)
 	if err != nil {
-		return fault.Rule{}, err
+		return out, err
 	}
-	var rule fault.Rule
-	d := json.NewDecoder(strings.NewReader(string(raw)))
+	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&rule); err != nil {
-		return rule, fmt.Errorf("reading the fault: %w", err)
+	if err := d.Decode(&out); err != nil {
+		return out, fmt.Errorf("reading %s: %w", strings.Join(words, " "), err)
 	}
-	return rule, nil
+	return out, nil
+}
+
+// pairs reads name=value pairs. A value that is no number or switch is a word; addresses
+// have commas between them, and none is none.
+func pairs(words []string) (map[string]any, error) {
+	object := map[string]any{}
+	for _, word := range words {
+		name, value, ok := strings.Cut(word, "=")
+		if !ok {
+			return nil, fmt.Errorf("reading %q: want name=value", word)
+		}
+		var parsed any
+		if err := json.Unmarshal([]byte(value), &parsed); err != nil {
+			parsed = value
+		}
+		if name == "hideHealth" || name == "failTargets" {
+			parsed = strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+		}
+		object[name] = parsed
+	}
+	return object, nil
 }
 
 // serveFaults takes orders for faults on a port of loopback.

@@ -26,7 +26,7 @@ func TestParseFault(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := parseFault(strings.Fields(tc.words))
+			got, err := parse[fault.Rule](strings.Fields(tc.words))
 			if tc.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.refused) {
 					t.Errorf("%s: want an error about %s, got %v", tc.reason, tc.refused, err)

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/cluster"
+	"github.com/clb-direct/clb-direct/localdev/link"
+	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/scf"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
@@ -59,28 +62,43 @@ type Rule struct {
 	seen int
 }
 
-// Faults holds the rules. Make one with New.
+// Faults holds the rules and switches. Make one with New.
 type Faults struct {
 	mu   sync.Mutex
 	next int
 	all  []*Rule
 	undo []func()
+
+	parts    Parts
+	switches Switches
 }
 
-// New has the two emulators ask for faults, none at first; either may be nil.
-func New(c *clb.Server, s *scf.Server) *Faults {
-	f := &Faults{}
-	if c != nil {
-		f.undo = append(f.undo, c.Intercept(f.call))
+// Parts are what things go wrong in. Any may be missing; then nothing does there.
+type Parts struct {
+	CLB     *clb.Server
+	SCF     *scf.Server
+	Store   *tc3.Store
+	Nodes   *node.Fleet
+	Cluster *cluster.Cluster
+	// Link is the forwarder's way to the API server.
+	Link *link.Link
+}
+
+// New has the emulators ask for faults, none at first.
+func New(p Parts) *Faults {
+	f := &Faults{parts: p}
+	if p.CLB != nil {
+		f.undo = append(f.undo, p.CLB.Intercept(f.call))
 	}
-	if s != nil {
-		f.undo = append(f.undo, s.Intercept(f.event))
+	if p.SCF != nil {
+		f.undo = append(f.undo, p.SCF.Intercept(f.event))
 	}
 	return f
 }
 
-// Close takes all faults away for good.
+// Close takes all faults away for good, and switches everything off.
 func (f *Faults) Close() {
+	_ = f.Switch(Switches{}) // off never fails
 	for _, undo := range f.undo {
 		undo()
 	}

@@ -24,6 +24,21 @@ type rig struct {
 	faults *Faults
 	remote Remote
 	client *api.Client
+
+	store    *tc3.Store
+	endpoint string
+}
+
+// as is a client with credentials of its own.
+func (r *rig) as(id, key, token string) *api.Client {
+	r.t.Helper()
+	p := profile.NewClientProfile()
+	p.HttpProfile.Endpoint, p.HttpProfile.Scheme = r.endpoint, "HTTP"
+	c, err := api.NewClient(common.NewTokenCredential(id, key, token), "ap-guangzhou", p)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
 }
 
 func newRig(t *testing.T) *rig {
@@ -35,16 +50,12 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	r := &rig{t: t, faults: New(s, nil)}
+	r := &rig{t: t, faults: New(Parts{CLB: s, Store: store}), store: store, endpoint: s.Endpoint()}
 	t.Cleanup(r.faults.Close)
 	h := httptest.NewServer(r.faults.Handler())
 	t.Cleanup(h.Close)
 	r.remote = Remote{URL: h.URL}
-	p := profile.NewClientProfile()
-	p.HttpProfile.Endpoint, p.HttpProfile.Scheme = s.Endpoint(), "HTTP"
-	if r.client, err = api.NewClient(common.NewCredential("id", "key"), "ap-guangzhou", p); err != nil {
-		t.Fatal(err)
-	}
+	r.client = r.as("id", "key", "")
 	return r
 }
 
@@ -205,7 +216,7 @@ func TestRefusedRules(t *testing.T) {
 
 // TestEvents: what rules about events ask of the SCF emulator, which shows it happening.
 func TestEvents(t *testing.T) {
-	f := New(nil, nil)
+	f := New(Parts{})
 	if _, err := f.Set(Rule{Event: "backends", BeforeMillis: 5, Double: true, Kill: scf.DuringEvent, InMillis: 7, Times: 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,41 +12,53 @@ import (
 	"strings"
 )
 
-// Handler serves the rules:
+// Handler serves the rules, the switches and the acts:
 //
-//	GET    /faults       all of them, as a JSON array
+//	GET    /faults       all rules, as a JSON array
 //	POST   /faults       set the one in the body; answers it with its id
 //	DELETE /faults/{id}  take it away; * for all
+//	GET    /switches     how they are
+//	PATCH  /switches     set those in the body, leave the others; answers all
+//	POST   /acts         do what the body says, and answer when it has happened
 //
 // What is refused is 400 with the reason as text.
 func (f *Faults) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { answer(w, f.List()) })
-	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
+	serve := func(pattern string, do func(*http.Request, func(any) error) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
+			d.DisallowUnknownFields()
+			out, err := do(r, d.Decode)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(out)
+		})
+	}
+	serve("GET /faults", func(*http.Request, func(any) error) (any, error) { return f.List(), nil })
+	serve("POST /faults", func(_ *http.Request, decode func(any) error) (any, error) {
 		var rule Rule
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
-		d.DisallowUnknownFields()
-		err := d.Decode(&rule)
+		err := decode(&rule)
 		if err == nil {
 			rule.ID, err = f.Set(rule)
 		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		answer(w, rule)
+		return rule, err
 	})
-	mux.HandleFunc("DELETE /faults/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if err := f.Clear(r.PathValue("id")); err != nil {
-			http.Error(w, err.Error(), http.StatusNotFound)
+	serve("DELETE /faults/{id}", func(r *http.Request, _ func(any) error) (any, error) {
+		return nil, f.Clear(r.PathValue("id"))
+	})
+	serve("GET /switches", func(*http.Request, func(any) error) (any, error) { return f.Switches(), nil })
+	serve("PATCH /switches", func(_ *http.Request, decode func(any) error) (any, error) { return f.change(decode) })
+	serve("POST /acts", func(r *http.Request, decode func(any) error) (any, error) {
+		var act Act
+		if err := decode(&act); err != nil {
+			return nil, fmt.Errorf("reading the act: %w", err)
 		}
+		return nil, f.Do(r.Context(), act)
 	})
 	return mux
-}
-
-func answer(w http.ResponseWriter, what any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(what)
 }
 
 // Remote sets faults where a Handler is served.
@@ -70,6 +82,21 @@ func (r Remote) Set(ctx context.Context, rule Rule) (string, error) {
 // Clear takes a rule away, all of them where id is Any.
 func (r Remote) Clear(ctx context.Context, id string) error {
 	return r.do(ctx, http.MethodDelete, "/faults/"+url.PathEscape(id), nil, nil)
+}
+
+// Switches is how the switches are.
+func (r Remote) Switches(ctx context.Context) (out Switches, err error) {
+	return out, r.do(ctx, http.MethodGet, "/switches", nil, &out)
+}
+
+// Switch sets switches, given by their JSON names; the others stay as they are.
+func (r Remote) Switch(ctx context.Context, to map[string]any) (out Switches, err error) {
+	return out, r.do(ctx, http.MethodPatch, "/switches", to, &out)
+}
+
+// Do has an act happen, and waits until it has.
+func (r Remote) Do(ctx context.Context, a Act) error {
+	return r.do(ctx, http.MethodPost, "/acts", a, nil)
 }
 
 func (r Remote) do(ctx context.Context, method, path string, body, into any) error {

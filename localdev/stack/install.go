@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,10 +132,17 @@ func (s *Stack) KubectlPath(ctx context.Context) (string, error) {
 	return bins.Kubectl(), nil
 }
 
-// writeKubeconfig writes a kubeconfig for a bearer token.
-func writeKubeconfig(path, server string, ca []byte, token string) error {
+// writeKubeconfig writes a kubeconfig for a bearer token, by way of another address than
+// the cluster's own.
+func writeKubeconfig(path, by string, c *cluster.Cluster, token string) error {
+	server, err := url.Parse(c.Server)
+	if err != nil {
+		return fmt.Errorf("reading the API server's address: %w", err)
+	}
+	name := server.Hostname() // in its certificate
+	server.Host = by
 	cfg := clientcmdapi.NewConfig()
-	cfg.Clusters["c"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: ca}
+	cfg.Clusters["c"] = &clientcmdapi.Cluster{Server: server.String(), TLSServerName: name, CertificateAuthorityData: c.CA}
 	cfg.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: token}
 	cfg.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
 	cfg.CurrentContext = "x"

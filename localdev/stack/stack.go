@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/cluster"
 	"github.com/clb-direct/clb-direct/localdev/fault"
+	"github.com/clb-direct/clb-direct/localdev/link"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/scf"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
@@ -80,7 +83,7 @@ type Stack struct {
 	Store   *tc3.Store
 	// Account signs API calls as a person with all rights would.
 	Account tc3.Credential
-	// Faults makes things go wrong, at CLB and SCF.
+	// Faults makes things go wrong.
 	Faults *fault.Faults
 	// EventSecret signs function URL requests.
 	EventSecret string
@@ -94,7 +97,8 @@ type Stack struct {
 
 	o         Options
 	keepDir   bool
-	forwarder string // its program
+	forwarder string     // its program
+	link      *link.Link // its way to the API server
 }
 
 // Start starts everything and waits until it is ready. Cancelling ctx aborts the
@@ -141,13 +145,14 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		s.startCLB,
 		s.startSCF,
 		s.startNodes,
+		s.startLink,
 		s.startForwarder,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
-	s.Faults = fault.New(s.CLB, s.SCF)
+	s.Faults = fault.New(fault.Parts{CLB: s.CLB, SCF: s.SCF, Store: s.Store, Nodes: s.Nodes, Cluster: s.Cluster, Link: s.link})
 	return s, nil
 }
 
@@ -230,6 +235,20 @@ func (s *Stack) startNodes(ctx context.Context) (err error) {
 	return err
 }
 
+// startLink makes a way to the API server that can go silent.
+func (s *Stack) startLink(context.Context) error {
+	server, err := url.Parse(s.Cluster.Server)
+	if err != nil {
+		return fmt.Errorf("reading the API server's address: %w", err)
+	}
+	target := server.Host
+	if server.Port() == "" {
+		target = net.JoinHostPort(server.Hostname(), "443")
+	}
+	s.link, err = link.Start(target)
+	return err
+}
+
 func (s *Stack) startForwarder(ctx context.Context) error {
 	if s.o.NoForwarder {
 		return nil
@@ -245,7 +264,7 @@ func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
 		return fmt.Errorf("making the forwarder's token: %w", err)
 	}
 	kubeconfig := filepath.Join(s.Dir, "forwarder.kubeconfig")
-	if err := writeKubeconfig(kubeconfig, s.Cluster.Server, s.Cluster.CA, token); err != nil {
+	if err := writeKubeconfig(kubeconfig, s.link.Addr(), s.Cluster, token); err != nil {
 		return err
 	}
 	listen, err := freeAddress()
@@ -290,6 +309,9 @@ func (s *Stack) StopForwarder() error {
 func (s *Stack) Close() error {
 	var errs []error
 	errs = append(errs, s.StopForwarder())
+	if s.link != nil {
+		errs = append(errs, s.link.Close())
+	}
 	if s.SCF != nil {
 		errs = append(errs, s.SCF.Close())
 	}
