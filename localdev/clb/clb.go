@@ -1,12 +1,12 @@
 // Package clb emulates Tencent Cloud Load Balancer: the API v3 of service "clb",
 // version 2018-03-17, on loopback, with a data plane that really listens, checks the
-// health of targets and forwards TCP, UDP, HTTP and HTTPS to them.
+// health of targets and forwards TCP, UDP, TCP_SSL, HTTP and HTTPS to them.
 //
 // It is a server for the vendor's SDK, held to the documentation: signatures, required
 // fields, ranges, limits per call, quotas, error codes, asynchronous tasks, one write
 // at a time per load balancer, twenty requests a second. Where sources disagree, or say
 // nothing, an option chooses; each is documented where it is declared. What needs
-// TCP_SSL, QUIC, IPv6, regular expressions or target groups is refused with
+// QUIC, IPv6, regular expressions or target groups is refused with
 // UnsupportedOperation.
 //
 // This package is the wire. Package backend is the state, package dataplane carries the
@@ -77,6 +77,11 @@ type Options struct {
 	PublicVIPs, InternalVIPs netip.Prefix
 	// Location is the time zone of the API's times without one; nil is UTC+8.
 	Location *time.Location
+
+	// Interfaces are the addresses that network interfaces attached to nodes have: a batch
+	// with another fails for its listener, a single call fails ("an elastic network
+	// interface must be bound to a CVM first", CLB API, Target.EniIp). None allows all.
+	Interfaces []netip.Prefix
 
 	// AsyncBatch makes BatchRegisterTargets and BatchDeregisterTargets start tasks, as
 	// the other writes do. Vendor code treats them as synchronous.
@@ -160,7 +165,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		backend: backend.New(ctx, backend.Options{
 			Latencies: *opts.Latencies, Quotas: *opts.Quotas, Second: opts.Second,
 			Public: opts.PublicVIPs, Internal: opts.InternalVIPs,
-			UniqueBackends: opts.UniqueBackends, NameDefault: opts.NameDefault, Rebind: opts.Rebind,
+			Interfaces: opts.Interfaces, UniqueBackends: opts.UniqueBackends, NameDefault: opts.NameDefault, Rebind: opts.Rebind,
 			Plane: dataplane.Options{
 				RefuseDead: opts.RefuseDead, KeepUnbound: opts.KeepUnbound,
 				SkipWeightZero: opts.SkipWeightZero, ClientSource: opts.ClientSource,

@@ -23,11 +23,11 @@ type change7 struct {
 // others7 are the parameters of layer-4 listeners (CLB API, CreateListener: "applies to
 // TCP/UDP/TCP_SSL/QUIC listeners only").
 func others7(c change) []need {
-	return []need{
+	return append(c.reschedule.given(), []need{
 		{"HealthCheck", c.health != nil}, {"Scheduler", c.scheduler != nil}, {"SessionExpireTime", value(c.session) != 0},
 		{"IdleConnectTimeout", c.idle != nil}, {"MaxConn", c.maxConn != nil}, {"MaxCps", c.maxCps != nil},
 		{"DeregisterTargetRst", value(c.rst)}, {"SnatEnable", value(c.snat)},
-	}
+	}...)
 }
 
 // apply makes the change to settings.

@@ -29,14 +29,11 @@ func (s *Server) createListener(op backend.Op, q *api.CreateListenerRequestParam
 		return nil, failure("InvalidParameterValue.Length", "Length of `.ListenerNames` should be that of `.Ports`, %d, it is %d.", len(q.Ports), len(q.ListenerNames))
 	}
 	err = unsupported(
-		need{"Protocol: " + protocol, protocol == "TCP_SSL" || protocol == "QUIC"},
+		need{"Protocol: " + protocol, protocol == "QUIC"},
 		need{"TargetType", q.TargetType != nil && *q.TargetType != "NODE"},
 		need{"SessionType", q.SessionType != nil && *q.SessionType != "NORMAL"},
 		need{"EndPort", value(q.EndPort) != 0}, list("FullEndPorts", q.FullEndPorts),
 		need{"ProxyProtocol", value(q.ProxyProtocol)}, need{"H2cSwitch", value(q.H2cSwitch)},
-		need{"RescheduleTargetZeroWeight", value(q.RescheduleTargetZeroWeight)},
-		need{"RescheduleUnhealthy", value(q.RescheduleUnhealthy)},
-		need{"RescheduleExpandTarget", value(q.RescheduleExpandTarget)},
 	)
 	if err != nil {
 		return nil, err
@@ -69,28 +66,31 @@ func (s *Server) createListener(op backend.Op, q *api.CreateListenerRequestParam
 
 // newSettings are those that a new listener asks for.
 func (s *Server) newSettings(protocol string, q *api.CreateListenerRequestParams) (backend.Settings, error) {
-	c := change{
-		session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
-		schedulers: []string{"WRR", "LEAST_CONN"},
-		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
-		others: others4(q.SniSwitch, q.KeepaliveEnable, q.Certificate, q.MultiCertInfo),
-	}
-	if !layer7(protocol) {
-		return c.apply(protocol, defaultSettings(protocol))
-	}
 	certificate, err := s.certificate(q.Certificate, q.MultiCertInfo)
 	if err != nil {
 		return backend.Settings{}, err
 	}
+	c := change{
+		session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
+		schedulers: []string{"WRR", "LEAST_CONN"},
+		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
+		certificate: certificate, others: others4(q.SniSwitch, q.KeepaliveEnable),
+		reschedule: reschedule{q.RescheduleTargetZeroWeight, q.RescheduleUnhealthy, q.RescheduleExpandTarget, q.RescheduleStartTime, q.RescheduleInterval},
+	}
+	if protocol == "TCP_SSL" {
+		if err := required(need{"Certificate", certificate != nil}); err != nil {
+			return backend.Settings{}, err
+		}
+	}
+	if !layer7(protocol) {
+		return c.apply(protocol, defaultSettings(protocol))
+	}
 	return create7(protocol, change7{sni: q.SniSwitch, keepAlive: q.KeepaliveEnable, certificate: certificate, others: others7(c)})
 }
 
-// others4 are the parameters of layer-7 listeners.
-func others4(sni, keepAlive *int64, certificate *api.CertificateInput, multi *api.MultiCertInfo) []need {
-	return []need{
-		{"SniSwitch", value(sni) != 0}, {"KeepaliveEnable", value(keepAlive) != 0},
-		{"Certificate", certificate != nil}, {"MultiCertInfo", multi != nil},
-	}
+// others4 are the parameters of layer-7 listeners alone.
+func others4(sni, keepAlive *int64) []need {
+	return []need{{"SniSwitch", value(sni) != 0}, {"KeepaliveEnable", value(keepAlive) != 0}}
 }
 
 func (s *Server) modifyListener(op backend.Op, q *api.ModifyListenerRequestParams) (*empty, error) {
@@ -100,11 +100,12 @@ func (s *Server) modifyListener(op backend.Op, q *api.ModifyListenerRequestParam
 			need{"TargetType", q.TargetType != nil && *q.TargetType != "NODE"},
 			need{"SessionType", q.SessionType != nil && *q.SessionType != "NORMAL"},
 			need{"ProxyProtocol", value(q.ProxyProtocol)},
-			need{"RescheduleTargetZeroWeight", value(q.RescheduleTargetZeroWeight)},
-			need{"RescheduleUnhealthy", value(q.RescheduleUnhealthy)},
-			need{"RescheduleExpandTarget", value(q.RescheduleExpandTarget)},
 		),
 	)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := s.certificate(q.Certificate, q.MultiCertInfo)
 	if err != nil {
 		return nil, err
 	}
@@ -112,11 +113,8 @@ func (s *Server) modifyListener(op backend.Op, q *api.ModifyListenerRequestParam
 		name: q.ListenerName, session: q.SessionExpireTime, health: q.HealthCheck, scheduler: q.Scheduler,
 		schedulers: []string{"WRR", "LEAST_CONN", "IP_HASH"},
 		rst:        q.DeregisterTargetRst, snat: q.SnatEnable, idle: q.IdleConnectTimeout, maxConn: q.MaxConn, maxCps: q.MaxCps,
-		others: others4(q.SniSwitch, q.KeepaliveEnable, q.Certificate, q.MultiCertInfo),
-	}
-	certificate, err := s.certificate(q.Certificate, q.MultiCertInfo)
-	if err != nil {
-		return nil, err
+		certificate: certificate, others: others4(q.SniSwitch, q.KeepaliveEnable),
+		reschedule: reschedule{q.RescheduleTargetZeroWeight, q.RescheduleUnhealthy, q.RescheduleExpandTarget, q.RescheduleStartTime, q.RescheduleInterval},
 	}
 	c7 := change7{name: q.ListenerName, sni: q.SniSwitch, keepAlive: q.KeepaliveEnable, certificate: certificate, others: others7(c)}
 	return &empty{}, s.backend.ModifyListener(op, *q.LoadBalancerId, *q.ListenerId, func(protocol string, set backend.Settings) (backend.Settings, error) {
@@ -181,20 +179,35 @@ func (s *Server) listener(l backend.Listener) *api.Listener {
 		return s.listener7(l)
 	}
 	set := l.Settings
-	return &api.Listener{
+	out := &api.Listener{
 		ListenerId: &l.ID, ListenerName: &set.Name, Protocol: &l.Protocol, Port: common.Int64Ptr(int64(l.Port)),
 		CreateTime: s.time(l.Created), HealthCheck: describeHealthCheck(set.HealthCheck),
 		Scheduler: &set.Scheduler, SessionExpireTime: &set.SessionExpireTime, SessionType: common.StringPtr("NORMAL"),
 		TargetType: common.StringPtr("NODE"), EndPort: common.Int64Ptr(0), SniSwitch: common.Int64Ptr(0),
 		DeregisterTargetRst: &set.DeregisterTargetRst, IdleConnectTimeout: &set.IdleConnectTimeout,
 		MaxConn: &set.MaxConn, MaxCps: &set.MaxCps, AttrFlags: attributes(set),
+		RescheduleStartTime: &set.Reschedule.StartTime, RescheduleInterval: common.Uint64Ptr(uint64(set.Reschedule.Interval)),
 	}
+	if l.Protocol == "TCP_SSL" {
+		out.Certificate = describeCertificate(set.Certificate)
+	}
+	return out
 }
 
-// attributes are the switches that have no field of their own in a description.
+// attributes are the switches that have no field of their own in a description. How those
+// of rescheduling are called there is UNCONFIRMED.
 func attributes(set backend.Settings) []*string {
-	if set.SnatEnable {
-		return common.StringPtrs([]string{"SnatEnable"})
+	var on []string
+	for _, flag := range []need{
+		{"SnatEnable", set.SnatEnable}, {"RescheduleTargetZeroWeight", set.Reschedule.ZeroWeight},
+		{"RescheduleUnhealthy", set.Reschedule.Unhealthy}, {"RescheduleExpandTarget", set.Reschedule.Expand},
+	} {
+		if flag.present {
+			on = append(on, flag.name)
+		}
 	}
-	return nil
+	if on == nil {
+		return nil
+	}
+	return common.StringPtrs(on)
 }

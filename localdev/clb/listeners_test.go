@@ -37,7 +37,7 @@ func TestCreateListenerRefuses(t *testing.T) {
 		"NoProtocol":      {"required", func(q *api.CreateListenerRequest) { q.Protocol = nil }, "MissingParameter"},
 		"UnknownLB":       {"it must exist", func(q *api.CreateListenerRequest) { q.LoadBalancerId = str("lb-none") }, "InvalidParameter.LBIdNotFound"},
 		"UnknownProtocol": {"protocols are upper case", func(q *api.CreateListenerRequest) { q.Protocol = str("tcp") }, "InvalidParameterValue"},
-		"TCPSSL":          {"what isn't emulated says so", func(q *api.CreateListenerRequest) { q.Protocol = str("TCP_SSL") }, "UnsupportedOperation"},
+		"QUIC":            {"what isn't emulated says so", func(q *api.CreateListenerRequest) { q.Protocol = str("QUIC") }, "UnsupportedOperation"},
 		"FiftyPorts":      {"the API refuses 50", func(q *api.CreateListenerRequest) { q.Ports = many64(50) }, "InvalidParameterValue.Length"},
 		"OverQuota":       {"49 and one there already are 50; one more is over the quota", func(q *api.CreateListenerRequest) { q.Ports = many64(49); r.listener(lb, "UDP", 8081) }, "LimitExceeded"},
 		"PortZero":        {"ports begin at 1", func(q *api.CreateListenerRequest) { q.Ports = []*int64{i64(0)} }, "InvalidParameterValue"},

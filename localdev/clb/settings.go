@@ -34,8 +34,25 @@ type change struct {
 	maxConn, maxCps *int64
 	rst, snat       *bool
 	health          *api.HealthCheck
+	reschedule      reschedule
+	certificate     *backend.Certificate
 	// others are parameters that layer 4 doesn't have.
 	others []need
+}
+
+// reschedule is what they say about moving connections, which TCP and UDP listeners can.
+type reschedule struct {
+	zeroWeight, unhealthy, expand *bool
+	start, interval               *int64
+}
+
+// given are those that would change something.
+func (r reschedule) given() []need {
+	return []need{
+		{"RescheduleTargetZeroWeight", value(r.zeroWeight)}, {"RescheduleUnhealthy", value(r.unhealthy)},
+		{"RescheduleExpandTarget", value(r.expand)},
+		{"RescheduleStartTime", value(r.start) != 0}, {"RescheduleInterval", value(r.interval) != 0},
+	}
 }
 
 // apply makes the change to settings, checking ranges.
@@ -44,8 +61,15 @@ func (c change) apply(protocol string, set backend.Settings) (backend.Settings, 
 		checkName("ListenerName", c.name),
 		among("Scheduler", c.scheduler, c.schedulers...),
 		within("IdleConnectTimeout", c.idle, 10, 1980),
+		within("RescheduleStartTime", c.reschedule.start, 0, 3600),
+		within("RescheduleInterval", c.reschedule.interval, 0, 3600),
 		notFor(protocol, c.others...),
 	)
+	if err == nil && protocol == "TCP_SSL" {
+		err = notFor(protocol, append(c.reschedule.given(), need{"DeregisterTargetRst", value(c.rst)})...)
+	} else if err == nil {
+		err = notFor(protocol, need{"Certificate", c.certificate != nil})
+	}
 	if err != nil {
 		return set, err
 	}
@@ -60,6 +84,12 @@ func (c change) apply(protocol string, set backend.Settings) (backend.Settings, 
 	override(&set.MaxCps, c.maxCps)
 	override(&set.DeregisterTargetRst, c.rst)
 	override(&set.SnatEnable, c.snat)
+	override(&set.Certificate, c.certificate)
+	override(&set.Reschedule.ZeroWeight, c.reschedule.zeroWeight)
+	override(&set.Reschedule.Unhealthy, c.reschedule.unhealthy)
+	override(&set.Reschedule.Expand, c.reschedule.expand)
+	override(&set.Reschedule.StartTime, c.reschedule.start)
+	override(&set.Reschedule.Interval, c.reschedule.interval)
 	// "Session persistence can be enabled for WRR scheduling but not WLC scheduling"
 	// (CLB, "Configuring a TCP Listener").
 	if set.SessionExpireTime > 0 && set.Scheduler != "WRR" {
@@ -80,8 +110,11 @@ func override[T any](to *T, from *T) {
 
 // kindsOfCheck are those of a layer-4 listener (CLB API, HealthCheck.CheckType).
 func kindsOfCheck(protocol string) []string {
-	if protocol == "UDP" {
+	switch protocol {
+	case "UDP":
 		return []string{"PING", "CUSTOM"}
+	case "TCP_SSL":
+		return []string{"TCP", "HTTP"}
 	}
 	return []string{"TCP", "HTTP", "CUSTOM"}
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// Rebind makes registering a bound target change its weight and tag; otherwise it
 	// is refused as a duplicate. The documentation doesn't say.
 	Rebind bool
+	// Interfaces are the addresses that network interfaces of the network have: no others
+	// can be bound. None allows all.
+	Interfaces []netip.Prefix
 	// Plane is handed to the data plane.
 	Plane dataplane.Options
 	// Now is the clock of everything that is dated or limited; nil is time.Now.
@@ -123,6 +126,11 @@ func (b *Backend) FailTargets(location string, ips ...netip.Addr) {
 		set[ip] = true
 	}
 	b.unbindable[location] = set
+}
+
+// foreign says whether no network interface of the network has an address.
+func (b *Backend) foreign(ip netip.Addr) bool {
+	return len(b.opts.Interfaces) > 0 && !slices.ContainsFunc(b.opts.Interfaces, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // FreezeHealth keeps every verdict as it is while on.

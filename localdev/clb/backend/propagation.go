@@ -86,6 +86,15 @@ func (b *Backend) wanted(lb *loadBalancer, l *listener) dataplane.Listener {
 	want.Scheduler = dataplane.Scheduler(s.Scheduler)
 	want.Sticky, want.Idle = b.seconds(s.SessionExpireTime), b.seconds(s.IdleConnectTimeout)
 	want.ResetOnUnbind, want.SNAT = s.DeregisterTargetRst, s.SnatEnable
+	want.MaxConn, want.MaxCPS = max(0, s.MaxConn), max(0, s.MaxCps)
+	want.Reschedule = dataplane.Reschedule{
+		ZeroWeight: s.Reschedule.ZeroWeight, Unhealthy: s.Reschedule.Unhealthy, Expand: s.Reschedule.Expand,
+		After: b.seconds(s.Reschedule.StartTime), Over: b.seconds(s.Reschedule.Interval),
+	}
+	if l.info.Protocol == "TCP_SSL" {
+		want.TLS = &dataplane.TLS{}
+		want.TLS.Certificate, want.TLS.ClientCAs = b.certificates.find(s.Certificate)
+	}
 	want.Check = b.wantedCheck(s.HealthCheck)
 	want.Targets = l.places[0].wanted()
 	return want

@@ -54,13 +54,21 @@ type Settings struct {
 	// is 0.
 	SessionExpireTime, IdleConnectTimeout int64
 	DeregisterTargetRst, SnatEnable       bool
-	// MaxConn and MaxCps are kept and not enforced; -1 is no limit.
+	// MaxConn and MaxCps are of connections, or UDP sessions; -1 is no limit.
 	MaxConn, MaxCps int64
+	Reschedule      Reschedule
 
-	// Layer 7 has these and of the above the name only. Certificate is zero for HTTP and
-	// where SNI has it by domain.
+	// Layer 7 has these and of the above the name only, TCP_SSL the certificate.
+	// Certificate is zero for HTTP and where SNI has it by domain.
 	Certificate    Certificate
 	SNI, KeepAlive bool
+}
+
+// Reschedule is what moves established connections (CLB API, CreateListener). Times are
+// in seconds.
+type Reschedule struct {
+	ZeroWeight, Unhealthy, Expand bool
+	StartTime, Interval           int64
 }
 
 // HealthCheck is a listener's health check with every default filled in (CLB API,

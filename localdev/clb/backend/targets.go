@@ -229,7 +229,7 @@ func (b *Backend) applyAll(lb *loadBalancer, groups []*group, c change) {
 func (b *Backend) attached(g *group) error {
 	for _, bind := range g.bindings {
 		ip := bind.Addr.Addr()
-		if (b.unbindable[""][ip] || b.unbindable[g.p.location][ip]) && g.p.index[bind.Addr] == nil {
+		if (b.foreign(ip) || b.unbindable[""][ip] || b.unbindable[g.p.location][ip]) && g.p.index[bind.Addr] == nil {
 			return failure("FailedOperation", "eni ip %s is not bound to a CVM.", ip)
 		}
 	}

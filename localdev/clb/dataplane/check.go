@@ -42,6 +42,8 @@ type checker struct {
 	network string
 	target  netip.AddrPort
 	verdict *Verdict
+	// died, if not nil, is called when the verdict becomes Dead, with no lock held.
+	died func()
 
 	mu    sync.Mutex
 	check Check
@@ -138,6 +140,9 @@ func (c *checker) book(healthy bool, check Check) {
 	case c.streak >= check.HealthNum:
 		c.verdict.set(Alive)
 	case -c.streak >= check.UnHealthNum:
+		if c.verdict.State() != Dead && c.died != nil {
+			c.plane.running.Go(c.died)
+		}
 		c.verdict.set(Dead)
 	}
 }

@@ -36,8 +36,11 @@ func dialFrom(ctx context.Context, network string, to netip.AddrPort, source net
 	return d.DialContext(ctx, network, to.String())
 }
 
-// reset closes a TCP connection with RST.
+// reset closes a TCP connection, or one of TLS over TCP, with RST.
 func reset(conn net.Conn) {
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = over.NetConn()
+	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		// Either it is linger 0 or the connection is gone already.
 		_ = tcp.SetLinger(0)

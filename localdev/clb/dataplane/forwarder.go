@@ -1,11 +1,14 @@
 package dataplane
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // forwarder serves one listener of layer 4.
@@ -19,6 +22,13 @@ type forwarder struct {
 	// idleAfter and fromVIP are Idle and SNAT of the listener.
 	idleAfter time.Duration
 	fromVIP   bool
+	// maxConn is MaxConn, limit MaxCPS, nil without one; busy is how many there are.
+	maxConn, busy int64
+	maxCPS        int64
+	limit         *rate.Limiter
+	// tls is nil where none ends here, and as shown says.
+	tls   *tls.Config
+	shown *TLS
 	// sessions are the UDP flows by client.
 	sessions map[netip.AddrPort]*session
 }
@@ -50,10 +60,20 @@ func listen(network string, addr netip.AddrPort) (io.Closer, error) {
 // update takes over new settings and bindings.
 func (f *forwarder) update(l Listener) {
 	f.mu.Lock()
-	f.idleAfter, f.fromVIP = l.Idle, l.SNAT
+	f.idleAfter, f.fromVIP, f.maxConn = l.Idle, l.SNAT, l.MaxConn
+	if l.MaxCPS != f.maxCPS {
+		f.maxCPS, f.limit = l.MaxCPS, nil
+		if l.MaxCPS > 0 {
+			f.limit = rate.NewLimiter(rate.Limit(l.MaxCPS), int(l.MaxCPS))
+		}
+	}
+	if l.TLS != nil && (f.shown == nil || *l.TLS != *f.shown) {
+		f.shown, f.tls = l.TLS, serverConfig(l.TLS.Certificate, l.TLS.ClientCAs, false)
+		f.tls.NextProtos = nil // whatever is inside is the target's
+	}
 	f.mu.Unlock()
 	f.pool.update(policy{
-		scheduler: l.Scheduler, sticky: l.Sticky, resetOnUnbind: l.ResetOnUnbind, check: l.Check,
+		scheduler: l.Scheduler, sticky: l.Sticky, resetOnUnbind: l.ResetOnUnbind, reschedule: l.Reschedule, check: l.Check,
 	}, l.Targets)
 }
 
@@ -73,6 +93,30 @@ func (f *forwarder) snat() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.fromVIP
+}
+
+// admit books a new connection or session, which release ends, unless there are too many.
+func (f *forwarder) admit() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.maxConn > 0 && f.busy >= f.maxConn || f.limit != nil && !f.limit.Allow() {
+		return false
+	}
+	f.busy++
+	return true
+}
+
+func (f *forwarder) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy--
+}
+
+// terminates is the settings of TLS that ends here, nil if none does.
+func (f *forwarder) terminates() *tls.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tls
 }
 
 // Listenable says why an address can't be listened on, or nil.

@@ -19,6 +19,8 @@
 package dataplane
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -58,6 +60,13 @@ type Listener struct {
 	// SNAT opens connections to targets from the virtual address instead of from the
 	// client's.
 	SNAT bool
+	// MaxConn is how many connections or UDP sessions there may be at a time, MaxCPS how
+	// many new ones a second; zero is no limit.
+	MaxConn, MaxCPS int64
+	// Reschedule says when established ones are moved.
+	Reschedule Reschedule
+	// TLS, if not nil, ends TLS here: targets get what is in it. Only on network "tcp".
+	TLS *TLS
 
 	Check   Check
 	Targets []Target
@@ -65,6 +74,24 @@ type Listener struct {
 	// HTTP makes it a listener of layer 7, on network "tcp"; nil is layer 4. Scheduler,
 	// Sticky, Check and Targets are then the rules' and not used here.
 	HTTP *HTTP
+}
+
+// TLS is what a layer-4 listener shows its clients, and whom it asks for certificates.
+type TLS struct {
+	Certificate *tls.Certificate
+	// ClientCAs have signed clients' certificates; nil wants none.
+	ClientCAs *x509.CertPool
+}
+
+// Reschedule says what has connections and UDP sessions leave their targets: clients
+// then come again, to targets chosen anew (CLB API, Listener.RescheduleInterval: "long
+// connections are broken off within the time set and spread anew"). It is comparable.
+type Reschedule struct {
+	// ZeroWeight: those of a target whose weight becomes 0. Unhealthy: those of one that
+	// becomes Dead. Expand: all, when a target is bound or unbound.
+	ZeroWeight, Unhealthy, Expand bool
+	// After is from the cause to the first that is moved, Over from the first to the last.
+	After, Over time.Duration
 }
 
 // Target is one binding.

@@ -21,6 +21,7 @@ type policy struct {
 	sticky time.Duration
 	// resetOnUnbind ends the flows of an unbound target with RST.
 	resetOnUnbind bool
+	reschedule    Reschedule
 	check         Check
 }
 
@@ -85,12 +86,16 @@ func (p *pool) update(to policy, want []Target) bool {
 	p.byAddr = make(map[netip.AddrPort]*target, len(want))
 	p.targets = make([]*target, 0, len(want))
 
+	bound := false
 	for _, want := range want {
 		t, stays := old[want.Addr]
 		if stays = stays && t.verdict == want.Verdict; stays {
 			delete(old, want.Addr)
 		} else {
-			t = p.bind(want)
+			t, bound = p.bind(want), true
+		}
+		if to.reschedule.ZeroWeight && t.weight > 0 && want.Weight == 0 {
+			p.move(t)
 		}
 		t.weight = want.Weight
 		p.byAddr[want.Addr] = t
@@ -107,14 +112,52 @@ func (p *pool) update(to policy, want []Target) bool {
 			delete(p.sticky, client)
 		}
 	}
+	if to.reschedule.Expand && (bound || len(old) > 0) {
+		p.move(p.targets...)
+	}
 	return len(old) > 0
 }
 
 func (p *pool) bind(want Target) *target {
-	return &target{
+	t := &target{
 		addr: want.Addr, verdict: want.Verdict, flows: map[flow]struct{}{},
 		host: want.Addr.String(), cookie: routeOf(want.Addr),
 		checker: &checker{plane: p.plane, source: p.source, network: p.network, target: want.Addr, verdict: want.Verdict},
+	}
+	t.checker.died = func() { p.died(t) }
+	return t
+}
+
+// died is told when t has become Dead.
+func (p *pool) died(t *target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.policy.reschedule.Unhealthy {
+		p.move(t)
+	}
+}
+
+// move has the flows of targets leave them, one after the other; p.mu is held.
+func (p *pool) move(from ...*target) {
+	type leaving struct {
+		t  *target
+		fl flow
+	}
+	var all []leaving
+	for _, t := range from {
+		for fl := range t.flows {
+			all = append(all, leaving{t, fl})
+		}
+	}
+	r := p.policy.reschedule
+	for i, l := range all {
+		time.AfterFunc(r.After+r.Over*time.Duration(i)/time.Duration(len(all)), func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if _, on := l.t.flows[l.fl]; on {
+				l.fl.abort(true)
+			}
+		})
 	}
 }
 
@@ -154,6 +197,24 @@ func (p *pool) track(t *target, fl flow) bool {
 	p.flows[fl] = struct{}{}
 	t.flows[fl] = struct{}{}
 	return true
+}
+
+// hold books fl to no target yet: it ends with the pool. It fails if that has closed.
+func (p *pool) hold(fl flow) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.flows[fl] = struct{}{}
+	return true
+}
+
+// let ends what hold began.
+func (p *pool) let(fl flow) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.flows, fl)
 }
 
 func (p *pool) untrack(t *target, fl flow) {

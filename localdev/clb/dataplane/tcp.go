@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -34,6 +35,15 @@ func (f *forwarder) carry(client *net.TCPConn) {
 	// The listener's sockets are IPv4 or IPv6 as its address is, so Unmap only undoes
 	// the mapped form that dual-stack systems report.
 	remote := client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	if !f.admit() {
+		reset(client)
+		return
+	}
+	defer f.release()
+	near, ok := f.accept(client)
+	if !ok {
+		return
+	}
 	t := f.pool.pick(remote, time.Now())
 	if t == nil {
 		reset(client)
@@ -43,7 +53,7 @@ func (f *forwarder) carry(client *net.TCPConn) {
 	if f.snat() {
 		source = f.vip.Addr()
 	}
-	c := &connection{client: client}
+	c := &connection{client: near}
 	// It is booked before the target answers: scheduling by connections counts it, and
 	// unbinding ends it.
 	if !f.pool.track(t, c) {
@@ -55,11 +65,58 @@ func (f *forwarder) carry(client *net.TCPConn) {
 	server, err := dial(ctx, "tcp", t.addr, source, f.vip.Addr())
 	cancel()
 	if err != nil {
+		f.found(t, false)
 		reset(client)
 		return
 	}
+	f.found(t, true)
 	c.join(server.(*net.TCPConn))
 	c.copyBoth(f.idle)
+}
+
+// handshakeTimeout is how long a client may take for its TLS handshake (nginx,
+// ssl_handshake_timeout; CLB's own isn't documented).
+const handshakeTimeout = time.Minute
+
+// accept ends TLS where the listener does. A client whose handshake fails is gone.
+func (f *forwarder) accept(client *net.TCPConn) (stream, bool) {
+	config := f.terminates()
+	if config == nil {
+		return client, true
+	}
+	near := tls.Server(client, config)
+	// Nothing ends a handshake but its client, its time, and the listener's end.
+	early := &connection{client: near}
+	if !f.pool.hold(early) {
+		reset(client)
+		return nil, false
+	}
+	defer f.pool.let(early)
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	if err := near.HandshakeContext(ctx); err != nil {
+		_ = client.Close() // after the alert, which says why
+		return nil, false
+	}
+	return near, true
+}
+
+// found books what forwarding to t came to, for the passive check that listeners have
+// where TLS ends (CLB, "Health Check Overview").
+func (f *forwarder) found(t *target, reached bool) {
+	switch {
+	case f.terminates() == nil:
+	case reached:
+		f.pool.served(t)
+	default:
+		f.pool.failed(t, time.Now())
+	}
+}
+
+// stream is a connection of which one direction can end before the other.
+type stream interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // connection is a client and a target joined. A library's proxy would do but for two
@@ -67,10 +124,10 @@ func (f *forwarder) carry(client *net.TCPConn) {
 // reset on the other (an end of file would make a cut answer look whole), and a
 // connection idle for IdleConnectTimeout ends.
 type connection struct {
-	client *net.TCPConn
+	client stream
 
 	mu      sync.Mutex
-	server  *net.TCPConn
+	server  stream
 	aborted bool
 	reset   bool
 
@@ -79,7 +136,7 @@ type connection struct {
 }
 
 // join adds the target's side; if the connection was aborted meanwhile it is closed.
-func (c *connection) join(server *net.TCPConn) {
+func (c *connection) join(server stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.server = server
@@ -101,7 +158,7 @@ func (c *connection) abort(withReset bool) {
 	}
 }
 
-func (c *connection) end(conn *net.TCPConn) {
+func (c *connection) end(conn stream) {
 	if c.reset {
 		reset(conn)
 		return
@@ -121,7 +178,7 @@ func (c *connection) copyBoth(idle func() time.Duration) {
 
 // copyOne copies one direction and passes its end on: a half close as a half close,
 // anything else as a reset.
-func (c *connection) copyOne(dst, src *net.TCPConn, idle func() time.Duration) {
+func (c *connection) copyOne(dst, src stream, idle func() time.Duration) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {
@@ -139,7 +196,8 @@ func (c *connection) copyOne(dst, src *net.TCPConn, idle func() time.Duration) {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			// The latter is a TLS client that closes without saying so in TLS.
 			_ = dst.CloseWrite()
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().UnixNano() < c.active.Load()+int64(limit):

@@ -64,7 +64,7 @@ func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	}
 
 	t := f.pool.pick(client.Addr(), time.Now())
-	if t == nil {
+	if t == nil || !f.admit() {
 		return nil
 	}
 	source := client.Addr()
@@ -73,12 +73,14 @@ func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	}
 	server, err := dial(context.Background(), "udp", t.addr, source, f.vip.Addr())
 	if err != nil {
+		f.release()
 		return nil
 	}
 	s = &session{client: client, target: t, server: server}
 	s.active.Store(time.Now().UnixNano())
 	if !f.pool.track(t, s) {
 		s.abort(false)
+		f.release()
 		return nil
 	}
 	f.mu.Lock()
@@ -99,6 +101,7 @@ func (f *forwarder) answer(conn *net.UDPConn, s *session) {
 		}
 		f.mu.Unlock()
 		f.pool.untrack(s.target, s)
+		f.release()
 	}()
 	buf := make([]byte, maxDatagram)
 	for {

@@ -158,6 +158,31 @@ var mutants = []mutant{
 
 	// SCF.
 	{
+		file: "localdev/clb/dataplane/pool.go", why: "weight 0 reschedules where it is to", section: "Rescheduling",
+		old: "if to.reschedule.ZeroWeight && t.weight > 0", new: "if false && t.weight > 0",
+	},
+	{
+		file: "localdev/clb/dataplane/pool.go", why: "a dead target reschedules only where it is to", section: "Rescheduling",
+		old: "if p.policy.reschedule.Unhealthy {", new: "if true {",
+	},
+	{
+		file: "localdev/clb/dataplane/forwarder.go", why: "no more connections than MaxConn", section: "Rescheduling",
+		old: "f.maxConn > 0 && f.busy >= f.maxConn", new: "f.maxConn > 0 && f.busy > 100*f.maxConn",
+	},
+	{
+		file: "localdev/clb/backend/targets.go", why: "only addresses of network interfaces are bound", section: "Network interfaces",
+		old: "(b.foreign(ip) || ", new: "(",
+	},
+	{
+		file: "localdev/clb/dataplane/tcp.go", why: "failures to forward take a TCP_SSL target out", section: "TCP_SSL",
+		old: "\t\tf.found(t, false)\n", new: "",
+	},
+	{
+		file: "localdev/clb/backend/propagation.go", why: "TCP_SSL asks clients for certificates", section: "TCP_SSL",
+		old: "want.TLS.Certificate, want.TLS.ClientCAs = b.certificates.find(s.Certificate)", new: "want.TLS.Certificate, _ = b.certificates.find(s.Certificate)",
+	},
+
+	{
 		file: "localdev/scf/instance.go", why: "an instance is frozen between events", section: "SCF instances",
 		old: "in.signal(syscall.SIGSTOP)", new: "in.signal(syscall.SIGCONT)",
 	},
