@@ -123,9 +123,14 @@ func (s *Server) consume(ctx context.Context, f *function, trigger manifest.Topi
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	entries := make([]entry, len(messages))
+	for i, m := range messages {
+		entries[i] = entry{m, c.offset}
+		c.offset++
+	}
 	var done []Outcome
-	for _, payload := range c.batches(trigger, messages) {
-		o, err := s.handOver(ctx, f, trigger, payload)
+	for _, b := range batches(trigger, entries) {
+		o, err := s.handOver(ctx, f, trigger, b.payload)
 		if err != nil {
 			return done, err
 		}
@@ -134,22 +139,33 @@ func (s *Server) consume(ctx context.Context, f *function, trigger manifest.Topi
 	return done, nil
 }
 
+// entry is a message at its place in its partition.
+type entry struct {
+	Message
+	offset int64
+}
+
+// batch is the event of so many messages.
+type batch struct {
+	payload []byte
+	size    int
+}
+
 // batches packs messages into as few events as their number and size allow.
-func (c *consumer) batches(trigger manifest.Topic, messages []Message) [][]byte {
+func batches(trigger manifest.Topic, messages []entry) []batch {
 	const frame = len(`{"Records":[]}`)
-	var all [][]byte
+	var all []batch
 	var records []json.RawMessage
 	size := frame
 	flush := func() {
 		// What is marshalled already marshals again.
 		payload, _ := json.Marshal(struct{ Records []json.RawMessage }{records})
-		all, records, size = append(all, payload), nil, frame
+		all, records, size = append(all, batch{payload, len(records)}), nil, frame
 	}
 	for _, m := range messages {
 		var r record
-		r.Ckafka.Topic, r.Ckafka.Partition, r.Ckafka.Offset = trigger.Name, m.Partition, c.offset
+		r.Ckafka.Topic, r.Ckafka.Partition, r.Ckafka.Offset = trigger.Name, m.Partition, m.offset
 		r.Ckafka.MsgKey, r.Ckafka.MsgBody = orElse(m.Key, "None"), m.Body
-		c.offset++
 		raw, _ := json.Marshal(r) // strings and numbers
 		if len(records) == trigger.MaxMessages || len(records) > 0 && size+len(raw)+1 > maxEvent {
 			flush()

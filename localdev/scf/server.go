@@ -99,6 +99,9 @@ type Options struct {
 	// Timers lets the manifest's enabled timers fire; without it, they do when told
 	// to (FireTimer).
 	Timers bool
+	// Kafka are the brokers of CKafka instances, host:port each, by the instances' ids:
+	// triggers on their topics read them. Messages of other instances come by FireCKafka.
+	Kafka map[string][]string
 	// Clock is what timers and the waits between retries go by; default the real one.
 	// Functions run in real time whatever it says.
 	Clock clock.Clock
@@ -238,9 +241,11 @@ func (s *Server) start(deployed *manifest.Manifest, host string) error {
 		s.urls[f.Key] = "http://" + addr + "/"
 	}
 	if s.opts.Timers {
-		return s.startTimers()
+		if err := s.startTimers(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.startKafka()
 }
 
 func (s *Server) serve(addr string, handler http.Handler) (string, error) {

@@ -99,7 +99,7 @@ inputs:
       parameters: {name: stopped, qualifier: $DEFAULT, cronExpression: '* * * * * * *', enable: false}
     - type: ckafka
       function: probe
-      parameters: {name: ckafka-1, topic: pairs, qualifier: $DEFAULT, maxMsgNum: 2, retry: 1}
+      parameters: {name: ckafka-1, topic: pairs, qualifier: $DEFAULT, maxMsgNum: 2, retry: 1, offset: earliest}
 `
 
 // probeDir is where probePackage puts it, made and removed by TestMain.
@@ -155,32 +155,38 @@ func newPlatform(t *testing.T, n need, set ...func(*scf.Options)) *platform {
 		return p
 	}
 	t.Parallel()
-	archive, err := probePackage()
-	if err != nil {
-		t.Fatalf("building the function: %v", err)
-	}
-	manifest := filepath.Join(t.TempDir(), "serverless.yml")
-	if err := os.WriteFile(manifest, []byte(scfManifest), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	p.store = &tc3.Store{}
 	p.store.Add(tc3.Credential{SecretID: "id", SecretKey: "key", Principal: "tester"})
+	p.start(set...)
+	p.name, p.url = p.emulator.Function("probe"), p.emulator.URL("probe")
+	p.Client = p.client("id", "key", "", p.emulator.Endpoint())
+	return p
+}
+
+// start starts the emulator of a platform.
+func (p *platform) start(set ...func(*scf.Options)) {
+	p.t.Helper()
+	archive, err := probePackage()
+	if err != nil {
+		p.t.Fatalf("building the function: %v", err)
+	}
+	manifest := filepath.Join(p.t.TempDir(), "serverless.yml")
+	if err := os.WriteFile(manifest, []byte(scfManifest), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
 	o := scf.Options{Package: archive, Manifest: manifest, Store: p.store, ColdStart: -1}
 	for _, f := range set {
 		f(&o)
 	}
 	p.clock, _ = o.Clock.(*clocktesting.FakeClock)
 	if p.emulator, err = scf.Start(context.Background(), o); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		if err := p.emulator.Close(); err != nil {
-			t.Error(err)
+			p.t.Error(err)
 		}
 	})
-	p.name, p.url = p.emulator.Function("probe"), p.emulator.URL("probe")
-	p.Client = p.client("id", "key", "", p.emulator.Endpoint())
-	return p
 }
 
 func (p *platform) client(id, key, token, endpoint string) *scfapi.Client {

@@ -62,13 +62,16 @@ type Topic struct {
 	Instance, Name string
 	// MaxMessages bounds a batch; Retries is how often a failed one is tried again.
 	MaxMessages, Retries int
-	Enabled              bool
+	// Offset is where it begins: latest, earliest or a time in Unix seconds.
+	Offset  string
+	Enabled bool
 }
 
 // Defaults of a CKafka trigger ("CKafka trigger").
 const (
 	defaultMessages = 100
 	defaultRetries  = 10000
+	defaultOffset   = "latest"
 )
 
 // Read reads the serverless.yml at path. What Lint would call an error, warnings aside,
@@ -181,6 +184,7 @@ func addTriggers(m *Manifest, v any) error {
 				Topic      string `json:"topic"`
 				MaxMessage *int   `json:"maxMsgNum"`
 				Retry      *int   `json:"retry"`
+				Offset     any    `json:"offset"`
 			} `json:"parameters"`
 		}
 		if err := remarshal(field, entry, &t); err != nil {
@@ -199,6 +203,7 @@ func addTriggers(m *Manifest, v any) error {
 			f.Topics = append(f.Topics, Topic{
 				Instance: p.Name, Name: p.Topic, Enabled: enabled,
 				MaxMessages: derefOr(p.MaxMessage, defaultMessages), Retries: derefOr(p.Retry, defaultRetries),
+				Offset: orElse(plain(p.Offset), defaultOffset),
 			})
 		default:
 			return fmt.Errorf("%s.type: %q is not emulated, want http, timer or ckafka", field, t.Type)

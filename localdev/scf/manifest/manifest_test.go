@@ -67,7 +67,7 @@ inputs:
 	b.Key, b.Name, b.Handler, b.MemoryMB, b.InitTimeout, b.Environment = "b", "app-worker", "worker", 64, 5*time.Second, own
 	c.Key, c.Name, c.Environment = "c", "demo-prod-app-c", own
 	c.Timers = []manifest.Timer{{Name: "often", Cron: "*/20 * * * * * *", Argument: "now", Enabled: true}, {Name: "never", Cron: "0 0 0 * * * *"}}
-	c.Topics = []manifest.Topic{{Instance: "ckafka-1", Name: "t", MaxMessages: 7, Enabled: true}, {Instance: "ckafka-1", Name: "u", MaxMessages: 100, Retries: 10000}}
+	c.Topics = []manifest.Topic{{Instance: "ckafka-1", Name: "t", MaxMessages: 7, Offset: "latest", Enabled: true}, {Instance: "ckafka-1", Name: "u", MaxMessages: 100, Retries: 10000, Offset: "latest"}}
 
 	got, err := manifest.Parse([]byte(text), manifest.Deployment{Env: env, Stage: "prod"})
 	if err != nil {
