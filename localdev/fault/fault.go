@@ -69,8 +69,9 @@ type Faults struct {
 	all  []*Rule
 	undo []func()
 
-	parts    Parts
-	switches Switches
+	parts     Parts
+	switching sync.Mutex // for changes, one at a time
+	switches  Switches
 }
 
 // Parts are what things go wrong in. Any may be missing; then nothing does there.
@@ -98,7 +99,7 @@ func New(p Parts) *Faults {
 
 // Close takes all faults away for good, and switches everything off.
 func (f *Faults) Close() {
-	_ = f.Switch(Switches{}) // off never fails
+	_ = f.set(Switches{}) // off never fails
 	for _, undo := range f.undo {
 		undo()
 	}

@@ -50,7 +50,15 @@ func (f *Faults) Handler() http.Handler {
 		return nil, f.Clear(r.PathValue("id"))
 	})
 	serve("GET /switches", func(*http.Request, func(any) error) (any, error) { return f.Switches(), nil })
-	serve("PATCH /switches", func(_ *http.Request, decode func(any) error) (any, error) { return f.change(decode) })
+	serve("PATCH /switches", func(_ *http.Request, decode func(any) error) (any, error) {
+		err := f.Switch(func(to *Switches) error {
+			if err := decode(to); err != nil {
+				return fmt.Errorf("reading the switches: %w", err)
+			}
+			return nil
+		})
+		return f.Switches(), err
+	})
 	serve("POST /acts", func(r *http.Request, decode func(any) error) (any, error) {
 		var act Act
 		if err := decode(&act); err != nil {

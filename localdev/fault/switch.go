@@ -2,8 +2,8 @@ package fault
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -28,8 +28,20 @@ func (f *Faults) Switches() Switches {
 	return f.switches
 }
 
-// Switch sets all of them. It is an error to switch on what needs a part that isn't there.
-func (f *Faults) Switch(to Switches) error {
+// Switch changes them, in one step. It is an error to switch on what needs a part that
+// isn't there; then nothing is changed.
+func (f *Faults) Switch(change func(*Switches) error) error {
+	f.switching.Lock()
+	defer f.switching.Unlock()
+	to := f.Switches()
+	to.HideHealth, to.FailTargets = slices.Clone(to.HideHealth), slices.Clone(to.FailTargets)
+	if err := change(&to); err != nil {
+		return err
+	}
+	return f.set(to)
+}
+
+func (f *Faults) set(to Switches) error {
 	health := to.FreezeHealth || len(to.HideHealth) > 0 || len(to.FailTargets) > 0
 	switch {
 	case health && f.parts.CLB == nil:
@@ -54,13 +66,4 @@ func (f *Faults) Switch(to Switches) error {
 	}
 	f.switches = to
 	return nil
-}
-
-// change sets those that decode knows about, and leaves the others.
-func (f *Faults) change(decode func(any) error) (Switches, error) {
-	to := f.Switches()
-	if err := decode(&to); err != nil {
-		return to, fmt.Errorf("reading the switches: %w", err)
-	}
-	return to, f.Switch(to)
 }

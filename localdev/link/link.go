@@ -35,6 +35,7 @@ func Start(target string) (*Link, error) {
 	}
 	to := tcpproxy.To(target)
 	to.DialContext = l.dial
+	to.OnDialError = func(src net.Conn, _ error) { _ = src.Close() } // who dials sees it
 	l.proxy.AddRoute("127.0.0.1:0", &tracked{l, to})
 	if err := l.proxy.Start(); err != nil {
 		return nil, fmt.Errorf("opening a way to %s: %w", target, err)
