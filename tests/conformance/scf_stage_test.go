@@ -337,6 +337,14 @@ func (p *platform) pass(d time.Duration) {
 	p.clock.Step(d)
 }
 
+// tick is pass once both of the manifest's enabled timers wait: one that began to wait
+// later would miss its time.
+func (p *platform) tick(d time.Duration) {
+	p.t.Helper()
+	p.await("the timers to wait", func() bool { return p.clock.Waiters() >= 2 })
+	p.pass(d)
+}
+
 // tries are those of a request that have ended.
 func (p *platform) tries(id string) (out []scf.Invocation) {
 	for _, i := range p.emulator.Invocations() {
