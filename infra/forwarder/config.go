@@ -67,6 +67,9 @@ func read(args []string, env func(string) string) (*settings, error) {
 	fs.StringVar(&s.Webhook.Service, "webhook-service", "clb-direct-forwarder", "the webhook's Service")
 	fs.StringVar(&s.Webhook.Secret, "webhook-secret", "clb-direct-webhook", "Secret for the webhook's certificates")
 	fs.StringVar(&s.Webhook.Configuration, "webhook-configuration", "clb-direct", "name of the MutatingWebhookConfiguration")
+	text(&s.Drain.Service, "drain-service", "DRAIN_SERVICE", "clb-direct-drain", "the Service that drain hooks of pods lead to, - for no hooks")
+	text(&s.Drain.Address, "drain-address", "DRAIN_ADDRESS", "", "host and port that they lead to instead (for development)")
+	fs.DurationVar(&s.Drain.Propagation, "drain-propagation", 2*time.Second, "how long a CLB's data plane may take to follow what its API has confirmed")
 	fs.DurationVar(&s.Linger, "linger", 3*time.Second, "how long a replica told to stop still answers the webhook")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -100,6 +103,9 @@ func (s *settings) check() error {
 	}
 	if s.Webhook.Listen == "-" {
 		s.Webhook.Listen = ""
+	}
+	if s.Drain.Service == "-" {
+		s.Drain.Service = ""
 	}
 	if s.Parallel < 1 || s.SendTimeout < time.Second {
 		return errors.New("reading --parallel and --send-timeout: at least 1 and 1s")

@@ -98,6 +98,7 @@ type Stack struct {
 	o         Options
 	keepDir   bool
 	forwarder string     // its program
+	hook      string     // where it serves webhook and drain hooks
 	link      *link.Link // its way to the API server
 }
 
@@ -271,17 +272,20 @@ func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
 	if err != nil {
 		return err
 	}
-	hook, err := freeAddress()
-	if err != nil {
-		return err
+	if s.hook == "" {
+		// Pods keep where their drain hooks lead to, from one forwarder to the next.
+		if s.hook, err = freeAddress(); err != nil {
+			return err
+		}
 	}
 	account, err := s.forwarderKey()
 	if err != nil {
 		return err
 	}
+	hook := s.hook
 	args := []string{
 		"--kubeconfig=" + kubeconfig, "--cluster-id=" + ClusterID, "--claim=" + s.o.Claim, "--network=" + s.o.Network,
-		"--identity=forwarder-0", "--listen=" + listen, "--webhook-listen=" + hook, "--webhook-url=https://" + hook + "/mutate",
+		"--identity=forwarder-0", "--listen=" + listen, "--webhook-listen=" + hook, "--webhook-url=https://" + hook + "/mutate", "--drain-address=" + hook,
 		"--transport=" + transport, "--region=" + Region, "--scf-endpoint=" + s.SCF.Endpoint(), "--scf-scheme=HTTP", "--linger=100ms",
 	}
 	for _, f := range event.Functions {

@@ -21,6 +21,20 @@ type Pod struct {
 	Gates []string
 	// Annotations it brings along.
 	Annotations map[string]string
+	// Namespace it is made in.
+	Namespace string
+	// Grace is how many seconds its containers have to end.
+	Grace int64
+	// Containers that run beside each other, in order.
+	Containers []Container
+}
+
+// Container is what a decision needs of one.
+type Container struct {
+	Name string
+	// Lifecycle tells whether it has hooks, PreStop whether it has one before it is told
+	// to end, Ours whether that one is a drain hook.
+	Lifecycle, PreStop, Ours bool
 }
 
 // gate is the wire form of a readiness gate.

@@ -79,7 +79,7 @@ func outranks(p, q *model.Pod) bool {
 //	pod                                              registered          weight
 //	has an IP, not terminal, not yet ContainersReady yes (early bind)    0
 //	ContainersReady                                  yes                 custom weight, else 10
-//	deletionTimestamp set                            if it already is    0
+//	deletionTimestamp set, or a drain mark in force  if it already is    0
 //	all containers terminated, Failed, Succeeded     no                  -
 //
 // Weight never waits for health: the CLB sends traffic only to targets that are
@@ -104,7 +104,7 @@ func Targets(place model.Place, b Backing, owners map[string]*model.Pod, policy 
 				Weight:  DesiredWeight(p, b.Front.Kind),
 				Tag:     p.UID,
 			},
-			Bind:    !p.Deleting,
+			Bind:    !p.Deleting && !p.Draining,
 			Pod:     p.Ref(),
 			Started: p.Started,
 		})
@@ -115,7 +115,7 @@ func Targets(place model.Place, b Backing, owners map[string]*model.Pod, policy 
 
 // DesiredWeight is the weight column of the table over Targets.
 func DesiredWeight(p *model.Pod, kind model.Kind) int {
-	if p.Deleting || !p.ContainersReady {
+	if p.Deleting || p.Draining || !p.ContainersReady {
 		return 0
 	}
 	w, _ := Weight(p, kind)

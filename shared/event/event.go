@@ -94,6 +94,8 @@ type Pod struct {
 	UID             string `json:"uid"`
 	IP              string `json:"ip,omitempty"`
 	ResourceVersion string `json:"resourceVersion,omitempty"`
+	// Draining is a container of the pod that is about to end, as name=id; "" for none.
+	Draining string `json:"draining,omitempty"`
 }
 
 // Sync is the data of a request: look here.

@@ -4,6 +4,8 @@
 package kube
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -19,6 +21,9 @@ var podAnnotations = []string{
 	"service.cloud.tencent.com/custom-weight",
 	"ingress.cloud.tencent.com/custom-weight",
 	model.GateMark,
+	model.DrainToken,
+	model.DrainTimeout,
+	model.DrainDelay,
 }
 
 // eniResources are the extended resources by which a pod asks for an ENI or an
@@ -57,6 +62,17 @@ func PodFrom(p *corev1.Pod) model.Pod {
 			out.Annotations[key] = v
 		}
 	}
+	if seconds := p.Spec.TerminationGracePeriodSeconds; seconds != nil {
+		out.Grace = time.Duration(*seconds) * time.Second
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if s.ContainerID != "" {
+			if out.Containers == nil {
+				out.Containers = map[string]string{}
+			}
+			out.Containers[s.Name] = s.ContainerID
+		}
+	}
 	for _, g := range p.Spec.ReadinessGates {
 		out.Gated = out.Gated || g.ConditionType == model.GateType
 	}
@@ -91,6 +107,12 @@ func PodFrom(p *corev1.Pod) model.Pod {
 			}
 		case model.GateType:
 			out.Gate = &model.Condition{Status: is, Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time}
+		case model.DrainingType:
+			if is {
+				out.Drains = model.ParseDrains(c.Message)
+			}
+		case model.DrainedType:
+			out.Drained = &model.Condition{Status: is, Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time}
 		}
 	}
 	return out
@@ -202,7 +224,7 @@ func TrimPod(p *corev1.Pod) *corev1.Pod {
 	p.ObjectMeta.Finalizers = nil
 	p.ObjectMeta.Labels = meta.Labels
 
-	spec := corev1.PodSpec{NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork, RestartPolicy: p.Spec.RestartPolicy}
+	spec := corev1.PodSpec{NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork, RestartPolicy: p.Spec.RestartPolicy, TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds}
 	for _, g := range p.Spec.ReadinessGates {
 		if g.ConditionType == model.GateType {
 			spec.ReadinessGates = []corev1.PodReadinessGate{g}
@@ -223,12 +245,12 @@ func TrimPod(p *corev1.Pod) *corev1.Pod {
 	status := corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, StartTime: p.Status.StartTime}
 	for _, c := range p.Status.Conditions {
 		switch c.Type {
-		case corev1.ContainersReady, corev1.PodReadyToStartContainers, model.GateType:
+		case corev1.ContainersReady, corev1.PodReadyToStartContainers, model.GateType, model.DrainingType, model.DrainedType:
 			status.Conditions = append(status.Conditions, c)
 		}
 	}
 	for _, s := range p.Status.ContainerStatuses {
-		trimmed := corev1.ContainerStatus{Name: s.Name}
+		trimmed := corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID}
 		if s.State.Terminated != nil {
 			trimmed.State.Terminated = &corev1.ContainerStateTerminated{}
 		}

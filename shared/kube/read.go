@@ -71,7 +71,14 @@ func (c *Client) Pod(ctx context.Context, ref model.Ref) (model.Pod, error) {
 	if err := c.core.Get().Namespace(ref.Namespace).Resource("pods").Name(ref.Name).Do(ctx).Into(&pod); err != nil {
 		return model.Pod{}, classify("reading pod "+ref.String(), err)
 	}
-	return PodFrom(&pod), nil
+	return c.podFrom(&pod), nil
+}
+
+// podFrom is PodFrom with what depends on when the pod is read.
+func (c *Client) podFrom(p *corev1.Pod) model.Pod {
+	out := PodFrom(p)
+	out.Draining = !out.DrainedUntil(c.clock.now()).IsZero()
+	return out
 }
 
 // PodQuery says which pods to list.
@@ -119,7 +126,7 @@ func (c *Client) Pods(ctx context.Context, q PodQuery) ([]*model.Pod, error) {
 		if !ok {
 			return unexpected(query, o)
 		}
-		if pod := PodFrom(p); q.Keep == nil || q.Keep(&pod) {
+		if pod := c.podFrom(p); q.Keep == nil || q.Keep(&pod) {
 			out = append(out, &pod)
 		}
 		return nil

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,34 +33,66 @@ func isAlreadyExists(err error) bool { return apierrors.IsAlreadyExists(err) }
 // Conflict. Other writers' conditions are never touched. A transition is a change of
 // status, or anew.
 func (c *Client) PatchCondition(ctx context.Context, p *model.Pod, cond model.Condition, anew bool, now time.Time) error {
-	status := corev1.ConditionFalse
-	if cond.Status {
-		status = corev1.ConditionTrue
-	}
 	// Our clock may be behind the kubelet's; a condition older than the sandbox it
 	// speaks of would be decided once more.
-	since := metav1.NewTime(now)
+	cond.Since = now
 	if now.Before(p.SandboxSince) {
-		since = metav1.NewTime(p.SandboxSince)
+		cond.Since = p.SandboxSince
 	}
 	if !anew && p.Gate != nil && p.Gate.Status == cond.Status && !p.Gate.Since.IsZero() {
-		since = metav1.NewTime(p.Gate.Since) // only a change of status is a transition
+		cond.Since = p.Gate.Since // only a change of status is a transition
 	}
-	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": p.UID, "resourceVersion": p.ResourceVersion},
-		"status": map[string]any{"conditions": []any{map[string]any{
-			"type":               model.GateType,
+	_, err := c.patchConditions(ctx, p, map[string]model.Condition{model.GateType: cond})
+	return err
+}
+
+// PatchDrain writes the pod's marks and its condition DrainedType under the same
+// preconditions; p is then as the server has it.
+func (c *Client) PatchDrain(ctx context.Context, p *model.Pod, drains map[string]model.Drain, drained model.Condition, now time.Time) error {
+	drained.Since = now
+	if p.Drained != nil && p.Drained.Status == drained.Status && !p.Drained.Since.IsZero() {
+		drained.Since = p.Drained.Since
+	}
+	out, err := c.patchConditions(ctx, p, map[string]model.Condition{
+		model.DrainingType: {Status: len(drains) > 0, Reason: drained.Reason, Message: model.FormatDrains(drains), Since: now},
+		model.DrainedType:  drained,
+	})
+	if err == nil {
+		*p = out
+	}
+	return err
+}
+
+// patchConditions writes conditions by type and gives the pod as the server has it then.
+func (c *Client) patchConditions(ctx context.Context, p *model.Pod, conditions map[string]model.Condition) (model.Pod, error) {
+	var list []any
+	for _, kind := range slices.Sorted(maps.Keys(conditions)) {
+		cond := conditions[kind]
+		status := corev1.ConditionFalse
+		if cond.Status {
+			status = corev1.ConditionTrue
+		}
+		list = append(list, map[string]any{
+			"type":               kind,
 			"status":             status,
 			"reason":             cond.Reason,
 			"message":            cond.Message,
-			"lastTransitionTime": since,
-		}}},
-	})
-	op := "writing the condition of pod " + p.Ref().String()
-	if err != nil {
-		return fault.New(fault.Permanent, op, err)
+			"lastTransitionTime": metav1.NewTime(cond.Since),
+		})
 	}
-	return classify(op, c.core.Patch(types.StrategicMergePatchType).Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").Body(body).Do(ctx).Error())
+	op := "writing the condition of pod " + p.Ref().String()
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": p.UID, "resourceVersion": p.ResourceVersion},
+		"status":   map[string]any{"conditions": list},
+	})
+	if err != nil {
+		return model.Pod{}, fault.New(fault.Permanent, op, err)
+	}
+	var out corev1.Pod
+	if err := c.core.Patch(types.StrategicMergePatchType).Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").Body(body).Do(ctx).Into(&out); err != nil {
+		return model.Pod{}, classify(op, err)
+	}
+	return c.podFrom(&out), nil
 }
 
 // PatchFront changes annotations (nil removes one) and, when finalizers isn't nil,

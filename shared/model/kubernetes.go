@@ -80,6 +80,16 @@ type Pod struct {
 	Gate *Condition
 	// Ports are the containers' declared ports, for named target ports.
 	Ports []ContainerPort
+	// Grace is how long the containers have to end.
+	Grace time.Duration
+	// Containers are the ids of those that have been started, by name.
+	Containers map[string]string
+	// Drains are the marks of containers that are about to end, by name. Draining: one
+	// of them was in force when the pod was read.
+	Drains   map[string]Drain
+	Draining bool
+	// Drained is the condition DrainedType as it stands, nil when nobody wrote it.
+	Drained *Condition
 }
 
 // Ref names the pod.

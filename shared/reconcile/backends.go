@@ -77,6 +77,7 @@ func (p *pass) backends(ctx context.Context, lb string) {
 	}
 	a := &applier{pass: p, session: session, lb: lb, scene: s, failed: map[model.Key]bool{}}
 	a.run(ctx, todo.Steps)
+	a.drained(ctx)
 	a.report(ctx)
 }
 
@@ -227,8 +228,10 @@ func (s *scene) readKubernetes(ctx context.Context) (err error) {
 		if err := s.read(ctx, refs); err != nil {
 			return err
 		}
-		s.pods, err = s.selectedPods(ctx, desired.NewSelected(backingsOf(s.subjects)).Services())
-		return err
+		if s.pods, err = s.selectedPods(ctx, desired.NewSelected(backingsOf(s.subjects)).Services()); err != nil {
+			return err
+		}
+		return s.mark(ctx)
 	}
 	s.only = map[string]bool{}
 	for _, n := range s.req.Sync.Pods {
@@ -239,6 +242,9 @@ func (s *scene) readKubernetes(ctx context.Context) (err error) {
 	}
 	for _, pod := range s.pods {
 		s.only[pod.UID] = true // the name may belong to a successor by now
+	}
+	if err := s.mark(ctx); err != nil {
+		return err
 	}
 	if refs, err = s.selecting(ctx, refs); err != nil {
 		return err

@@ -228,7 +228,12 @@ func (p *pass) namedPods(ctx context.Context, named []event.Pod) ([]*model.Pod, 
 	var out []*model.Pod
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
+	seen := map[model.Ref]bool{}
 	for _, n := range named {
+		if seen[model.Ref{Namespace: n.Namespace, Name: n.Name}] {
+			continue // named with each address it has had
+		}
+		seen[model.Ref{Namespace: n.Namespace, Name: n.Name}] = true
 		g.Go(func() error {
 			pod, err := p.Kube.Pod(ctx, model.Ref{Namespace: n.Namespace, Name: n.Name})
 			if fault.Is(err, fault.NotFound) {

@@ -36,8 +36,8 @@ func (x *Index) Fill(k work.Key, l work.Look) (event.Sync, Verdict, work.Key) {
 	if s.Pods = l.Pods(); len(s.Pods) > event.MaxPods {
 		s.All = true
 	}
-	if s.All {
-		s.Pods = nil
+	if s.All { // a drain is only known from here
+		s.Pods = slices.DeleteFunc(s.Pods, func(p event.Pod) bool { return p.Draining == "" })
 	}
 	switch k.Function {
 	case event.Frontend:

@@ -45,6 +45,8 @@ type Index struct {
 	pods    map[string]map[string]*model.Pod
 	buckets buckets
 	version string
+	// followers are told when the pod with a uid changes.
+	followers map[string][]chan struct{}
 }
 
 type fronts map[model.Ref]*front
@@ -87,6 +89,7 @@ func New(policy desired.Policy) *Index {
 		relying:   map[string]map[string]fronts{},
 		balancers: map[string]fronts{},
 		pods:      map[string]map[string]*model.Pod{},
+		followers: map[string][]chan struct{}{},
 	}
 }
 

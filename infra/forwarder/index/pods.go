@@ -24,6 +24,7 @@ func (x *Index) SetPod(p model.Pod) []work.Mark {
 		x.pods[p.Namespace] = map[string]*model.Pod{}
 	}
 	x.pods[p.Namespace][p.Name] = &p
+	x.stir(p.UID)
 	x.markTargets(old, &p, m)
 	if decisionMatters(old, &p) {
 		x.markDecision(&p, moved(old, &p), p.ResourceVersion, m)
@@ -51,6 +52,7 @@ func (x *Index) DeletePod(last model.Pod) []work.Mark {
 }
 
 func (x *Index) gone(p *model.Pod, m marks) {
+	x.stir(p.UID)
 	delete(x.pods[p.Namespace], p.Name)
 	if len(x.pods[p.Namespace]) == 0 {
 		delete(x.pods, p.Namespace)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,10 +41,12 @@ type Meter interface {
 	Sent(f event.Function, result string, took time.Duration)
 }
 
-// Relay sends while it leads. Make one with New.
+// Relay sends while it leads, and drains always. Make one with New.
 type Relay struct {
 	o      Options
 	budget budget.Budget
+	// drains is for what somebody waits for while another replica leads.
+	drains *queue.Queue
 
 	mu       sync.Mutex
 	queue    *queue.Queue
@@ -55,8 +58,32 @@ func New(o Options) *Relay {
 	if o.Queue.Now == nil {
 		o.Queue.Now = time.Now
 	}
-	return &Relay{o: o}
+	r := &Relay{o: o}
+	r.drains = queue.New(r.queueOptions())
+	return r
 }
+
+func (r *Relay) queueOptions() queue.Options {
+	o := r.o.Queue
+	o.Pressing, o.Send = r.o.Index.Pressing, r.send
+	return o
+}
+
+// Drain takes in marks that must be sent whether this replica leads or not. While it
+// does, they go with everything else that is about their CLB, so that no two passes of
+// ours wait for each other.
+func (r *Relay) Drain(marks []work.Mark) {
+	r.mu.Lock()
+	q := r.queue
+	r.mu.Unlock()
+	if q == nil {
+		q = r.drains
+	}
+	q.Add(marks...)
+}
+
+// RunDrains sends what Drain took in while another replica led, until ctx ends.
+func (r *Relay) RunDrains(ctx context.Context) { r.drains.Run(ctx) }
 
 // Offer takes in marks. They are dropped unless Lead runs, which begins with
 // everything there is.
@@ -71,9 +98,7 @@ func (r *Relay) Offer(marks []work.Mark) {
 
 // Lead sends every partition once and then all that is marked, until ctx ends.
 func (r *Relay) Lead(ctx context.Context) {
-	o := r.o.Queue
-	o.Pressing, o.Send = r.o.Index.Pressing, r.send
-	q := queue.New(o)
+	q := queue.New(r.queueOptions())
 	r.mu.Lock()
 	r.queue = q
 	r.mu.Unlock()
@@ -184,8 +209,11 @@ func (r *Relay) encode(k work.Key, data event.Sync, now time.Time) ([]byte, erro
 		switch {
 		case len(payload) <= event.MaxBytes:
 			return payload, nil
-		case len(req.Sync.Pods) > 0:
-			req.Sync.Pods, req.Sync.All = nil, true
+		case len(req.Sync.Pods) > 0 && !req.Sync.All:
+			req.Sync.All = true
+			req.Sync.Pods = slices.DeleteFunc(slices.Clone(req.Sync.Pods), func(p event.Pod) bool { return p.Draining == "" })
+		case len(req.Sync.Pods) > 0: // whoever holds the others asks again
+			req.Sync.Pods = req.Sync.Pods[:len(req.Sync.Pods)/2]
 		case len(req.Sync.Objects) > 1:
 			req.Sync.Objects = req.Sync.Objects[:len(req.Sync.Objects)/2]
 		default:

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/clb-direct/clb-direct/infra/forwarder/drain"
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
 	"github.com/clb-direct/clb-direct/infra/forwarder/relay"
 	"github.com/clb-direct/clb-direct/infra/forwarder/watch"
@@ -22,6 +23,7 @@ type metrics struct {
 	seconds   *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
 	leading   prometheus.Gauge
+	holds     *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
@@ -37,11 +39,18 @@ func newMetrics() *metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "webhook_decisions_total", Help: "Admission reviews, by what was decided.",
 		}, []string{"decision"}),
+		holds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: prefix + "drain_hold_seconds", Help: "How long drain hooks were held, by how that ended.",
+			Buckets: []float64{.1, .25, .5, 1, 2, 3, 5, 7.5, 10, 15, 20},
+		}, []string{"outcome"}),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "leading", Help: "1 while this replica sends."}),
 	}
-	m.registry.MustRegister(m.sends, m.seconds, m.decisions, m.leading, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.sends, m.seconds, m.decisions, m.leading, m.holds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, d := range []webhook.Decision{webhook.Gated, webhook.Had, webhook.Unselected, webhook.Other, webhook.Malformed, webhook.Unknown} {
 		m.decisions.WithLabelValues(string(d))
+	}
+	for _, o := range drain.Outcomes {
+		m.holds.WithLabelValues(string(o))
 	}
 	return m
 }
@@ -53,6 +62,10 @@ func (m *metrics) Sent(f event.Function, result string, took time.Duration) {
 }
 
 func (m *metrics) decided(d webhook.Decision) { m.decisions.WithLabelValues(string(d)).Inc() }
+
+func (m *metrics) held(o drain.Outcome, took time.Duration) {
+	m.holds.WithLabelValues(string(o)).Observe(took.Seconds())
+}
 
 // state collects what is known only when asked for.
 type state struct {

@@ -23,12 +23,14 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
+	"github.com/clb-direct/clb-direct/infra/forwarder/drain"
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
 	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
 	"github.com/clb-direct/clb-direct/infra/forwarder/relay"
 	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
 	"github.com/clb-direct/clb-direct/infra/forwarder/watch"
 	"github.com/clb-direct/clb-direct/infra/forwarder/webhook"
+	"github.com/clb-direct/clb-direct/shared/admission"
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/kube"
 )
@@ -51,6 +53,7 @@ type Options struct {
 	// Linger is how long a replica that was told to stop still serves the webhook,
 	// until nobody is sent to it any more.
 	Linger time.Duration
+	Drain  Drain
 	// Discover is how often the API server is asked for what it may have or not,
 	// TkeServiceConfigs and Ingresses, Mend how often certificate and webhook
 	// configuration are read again; default 30 s both.
@@ -69,6 +72,18 @@ type Webhook struct {
 	Service, Secret, Configuration string
 }
 
+// Drain says how pods are drained before their containers are told to end. It is served
+// beside the webhook.
+type Drain struct {
+	// Service is the name of the Service, in the forwarder's namespace, whose ClusterIP
+	// drain hooks lead to, at port 443; "" for no hooks.
+	Service string
+	// Address, if set, is where they lead instead: host and port.
+	Address string
+	// Propagation is how long a CLB's data plane may take to follow its API.
+	Propagation time.Duration
+}
+
 // Replica runs once. Make one with New.
 type Replica struct {
 	o       Options
@@ -76,6 +91,8 @@ type Replica struct {
 	watch   *watch.Watch
 	relay   *relay.Relay
 	upkeep  *webhook.Upkeep
+	gate    *drain.Gate
+	door    *drain.Door
 	metrics *metrics
 
 	leading  atomic.Bool
@@ -144,6 +161,10 @@ func (r *Replica) prepareWebhook(x *index.Index, edge *kube.Client) error {
 		}
 		hosts = append(hosts, u.Hostname())
 	}
+	var err error
+	if r.door, err = drain.NewDoor(r.client, r.o.Namespace, r.o.Drain.Service, r.o.Drain.Address); err != nil {
+		return err
+	}
 	keeper := &webhook.Keeper{Client: r.client, Namespace: r.o.Namespace, Name: w.Secret, Hosts: hosts, Now: time.Now}
 	registration := &webhook.Registration{
 		Client: r.client, Name: w.Configuration, URL: w.URL,
@@ -158,8 +179,10 @@ func (r *Replica) prepareWebhook(x *index.Index, edge *kube.Client) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+webhook.Path, &webhook.Handler{
-		Claims: x.Claims, Fresh: webhook.NewFresh(edge, r.o.Policy).Services, Count: r.metrics.decided, Log: r.o.Log,
+		Claims: x.Claims, Fresh: webhook.NewFresh(edge, r.o.Policy).Services, Drain: r.door.Hook, Count: r.metrics.decided, Log: r.o.Log,
 	})
+	r.gate = drain.New(drain.Options{Index: x, Send: r.relay.Drain, Propagation: r.o.Drain.Propagation, Count: r.metrics.held, Log: r.o.Log})
+	mux.Handle(drain.Pattern, r.gate)
 	r.handler = mux
 	return nil
 }
@@ -205,6 +228,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	running.Go(func() { r.watch.Run(background) })
 	if r.upkeep != nil {
 		running.Go(func() { r.upkeep.Run(background) })
+		running.Go(func() { r.door.Run(background, r.upkeep.Every, r.o.Log) })
+		running.Go(func() { r.relay.RunDrains(background) })
 	}
 	leading, resign := context.WithCancel(ctx)
 	led := make(chan struct{})
@@ -224,11 +249,19 @@ func (r *Replica) Run(ctx context.Context) error {
 	<-led
 	if err == nil {
 		linger(background, r.o.Linger)
+		r.letGo(background)
 	}
 	for _, c := range closers {
 		c()
 	}
 	return err
+}
+
+// letGo waits until nothing is held any more: what asks now is answered elsewhere.
+func (r *Replica) letGo(ctx context.Context) {
+	for began := time.Now(); r.gate != nil && r.gate.Held() > 0 && time.Since(began) < (admission.MaxHold+1)*time.Second; {
+		linger(ctx, 50*time.Millisecond)
+	}
 }
 
 func linger(ctx context.Context, d time.Duration) {

@@ -12,8 +12,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clb-direct/clb-direct/shared/admission"
@@ -48,6 +50,9 @@ type Handler struct {
 	// Fresh gives such Services of a namespace as the API server has them now; the
 	// cache may be a moment behind one made just before its pods.
 	Fresh func(ctx context.Context, namespace string) ([]model.Service, error)
+	// Drain is where drain hooks lead, with a token of their own for each call; false
+	// while that isn't known, or hooks aren't wanted.
+	Drain func() (admission.Drain, bool)
 	// Count is told every decision.
 	Count func(Decision)
 	Log   *slog.Logger
@@ -63,7 +68,32 @@ type pod struct {
 		ReadinessGates []struct {
 			ConditionType string `json:"conditionType"`
 		} `json:"readinessGates"`
+		TerminationGracePeriodSeconds *int64 `json:"terminationGracePeriodSeconds"`
+		Containers                    []struct {
+			Name      string            `json:"name"`
+			Lifecycle *corev1.Lifecycle `json:"lifecycle"`
+		} `json:"containers"`
 	} `json:"spec"`
+}
+
+// admitted is the pod as the decision sees it.
+func (p *pod) admitted(namespace string) admission.Pod {
+	out := admission.Pod{Namespace: namespace, Annotations: p.Metadata.Annotations, Grace: corev1.DefaultTerminationGracePeriodSeconds}
+	if grace := p.Spec.TerminationGracePeriodSeconds; grace != nil {
+		out.Grace = *grace
+	}
+	for _, g := range p.Spec.ReadinessGates {
+		out.Gates = append(out.Gates, g.ConditionType)
+	}
+	for _, c := range p.Spec.Containers {
+		at := admission.Container{Name: c.Name, Lifecycle: c.Lifecycle != nil}
+		if at.Lifecycle && c.Lifecycle.PreStop != nil {
+			get := c.Lifecycle.PreStop.HTTPGet
+			at.PreStop, at.Ours = true, get != nil && get.Host != "" && strings.HasPrefix(get.Path, admission.DrainPath)
+		}
+		out.Containers = append(out.Containers, at)
+	}
+	return out
 }
 
 // ServeHTTP answers one review, in the version it came in: v1 and v1beta1 differ in
@@ -121,14 +151,15 @@ func (h *Handler) decide(ctx context.Context, r *admissionv1.AdmissionRequest) (
 	if !selected {
 		return nil, Unselected
 	}
-	admitted := admission.Pod{Annotations: p.Metadata.Annotations}
-	for _, g := range p.Spec.ReadinessGates {
-		admitted.Gates = append(admitted.Gates, g.ConditionType)
-	}
+	admitted := p.admitted(r.Namespace)
+	patch, decision := admission.Gate(admitted), Gated
 	if admitted.HasGate() {
-		return admission.Gate(admitted), Had
+		decision = Had
 	}
-	return admission.Gate(admitted), Gated
+	if drain, ok := h.Drain(); ok {
+		patch = append(patch, admission.Hook(admitted, drain)...)
+	}
+	return patch, decision
 }
 
 // errNoAnswer is what a caller gets that gives up on a list.

@@ -29,8 +29,9 @@ type Mark struct {
 }
 
 // podKey tells pods apart in a look. The address is part of it: a pod that got
-// another one may still have a target at the old.
-type podKey struct{ namespace, name, uid, ip string }
+// another one may still have a target at the old. So is the container that is about to
+// end.
+type podKey struct{ namespace, name, uid, ip, draining string }
 
 // Look is what is known to need a look. The zero value is an empty look.
 type Look struct {
@@ -64,14 +65,15 @@ func (l Look) Empty() bool { return !l.All && len(l.Objects) == 0 && len(l.pods)
 // Len is how many pods are named.
 func (l Look) Len() int { return len(l.pods) }
 
-// Pods are the pods named, in the order of namespace, name, uid and address.
+// Pods are the pods named, in the order of namespace, name, uid, address and
+// container.
 func (l Look) Pods() []event.Pod {
 	out := make([]event.Pod, 0, len(l.pods))
 	for _, p := range l.pods {
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b event.Pod) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID), cmp.Compare(a.IP, b.IP))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID), cmp.Compare(a.IP, b.IP), cmp.Compare(a.Draining, b.Draining))
 	})
 	return out
 }
@@ -114,7 +116,7 @@ func (l *Look) add(p event.Pod) {
 	if l.pods == nil {
 		l.pods = map[podKey]event.Pod{}
 	}
-	k := podKey{p.Namespace, p.Name, p.UID, p.IP}
+	k := podKey{p.Namespace, p.Name, p.UID, p.IP, p.Draining}
 	if had, ok := l.pods[k]; ok {
 		p.ResourceVersion = kube.LatestResourceVersion(had.ResourceVersion, p.ResourceVersion)
 	}
