@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,6 +134,11 @@ type Sync struct {
 // Everything tells that s is about all that is ours, not about anything named.
 func (s Sync) Everything() bool {
 	return s.All && len(s.LoadBalancers)+len(s.Objects)+len(s.Namespaces)+len(s.Pods) == 0
+}
+
+// Drains tells that somebody waits for pods to be drained.
+func (s Sync) Drains() bool {
+	return slices.ContainsFunc(s.Pods, func(p Pod) bool { return p.Draining != "" })
 }
 
 // Request is one decoded event for a function.

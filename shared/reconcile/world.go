@@ -47,6 +47,10 @@ const (
 	verifyAfter = 3 * time.Second
 	// parkedAfter is when what the CLB refused is tried again.
 	parkedAfter = 30 * time.Second
+	// drainPatience is how long a pass that drains waits for the Lease, and drainAgain how
+	// often it tries.
+	drainPatience = 3 * time.Second
+	drainAgain    = 50 * time.Millisecond
 	// creating is when to look again at a CLB that is being made.
 	creating = time.Second
 	// parallel bounds concurrent Kubernetes requests of one pass.
@@ -125,7 +129,7 @@ func (p *pass) late(ctx context.Context, reserve time.Duration) bool {
 // caller calls release. A lock that can't be had is not a failure: the reply says
 // when to come again.
 func (p *pass) lock(ctx context.Context, lb string) (s *clb.Session, release func(), ok bool) {
-	lease, err := p.Kube.Acquire(ctx, p.LeaseNamespace, "clb-direct-"+lb, p.req.Sync.Attempt, p.req.Sync.Ended)
+	lease, err := p.acquire(ctx, lb)
 	if err != nil {
 		p.fail(err)
 		return nil, nil, false
@@ -139,6 +143,26 @@ func (p *pass) lock(ctx context.Context, lb string) (s *clb.Session, release fun
 			p.Log.Warn("releasing the lease", "loadBalancer", lb, "error", err)
 		}
 	}, true
+}
+
+// acquire takes the CLB's Lease. Who finds it held comes again, but a drain waits for it:
+// a container is held meanwhile, and whoever holds the Lease may take it again and again
+// between the tries of somebody who comes later.
+func (p *pass) acquire(ctx context.Context, lb string) (*kube.Lease, error) {
+	began := p.Now()
+	for {
+		lease, err := p.Kube.Acquire(ctx, p.LeaseNamespace, "clb-direct-"+lb, p.req.Sync.Attempt, p.req.Sync.Ended)
+		if !fault.Is(err, fault.Conflict) || !p.req.Sync.Drains() || p.Now().Sub(began) > drainPatience {
+			return lease, err
+		}
+		timer := time.NewTimer(drainAgain)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		case <-timer.C:
+		}
+	}
 }
 
 // fail records an error and makes sure that somebody comes again for it.
