@@ -30,7 +30,6 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/scf"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
-	"github.com/clb-direct/clb-direct/shared/event"
 )
 
 // What the emulated account looks like.
@@ -98,7 +97,7 @@ type Stack struct {
 	o         Options
 	keepDir   bool
 	forwarder string     // its program
-	hook      string     // where it serves webhook and drain hooks
+	service   *service   // its address
 	link      *link.Link // its way to the API server
 }
 
@@ -250,69 +249,13 @@ func (s *Stack) startLink(context.Context) error {
 	return err
 }
 
-func (s *Stack) startForwarder(ctx context.Context) error {
-	if s.o.NoForwarder {
-		return nil
-	}
-	return s.StartForwarder(ctx, s.o.Transport)
-}
-
-// StartForwarder starts the forwarder with a transport, url or invoke, where none
-// runs, and waits until it is ready.
-func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
-	token, err := s.Cluster.ServiceAccountToken(ctx, Namespace, "forwarder", 24*time.Hour)
-	if err != nil {
-		return fmt.Errorf("making the forwarder's token: %w", err)
-	}
-	kubeconfig := filepath.Join(s.Dir, "forwarder.kubeconfig")
-	if err := writeKubeconfig(kubeconfig, s.link.Addr(), s.Cluster, token); err != nil {
-		return err
-	}
-	listen, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	if s.hook == "" {
-		// Pods keep where their drain hooks lead to, from one forwarder to the next.
-		if s.hook, err = freeAddress(); err != nil {
-			return err
-		}
-	}
-	account, err := s.forwarderKey()
-	if err != nil {
-		return err
-	}
-	hook := s.hook
-	args := []string{
-		"--kubeconfig=" + kubeconfig, "--cluster-id=" + ClusterID, "--claim=" + s.o.Claim, "--network=" + s.o.Network,
-		"--identity=forwarder-0", "--listen=" + listen, "--webhook-listen=" + hook, "--webhook-url=https://" + hook + "/mutate", "--drain-address=" + hook,
-		"--transport=" + transport, "--region=" + Region, "--scf-endpoint=" + s.SCF.Endpoint(), "--scf-scheme=HTTP", "--linger=100ms",
-	}
-	for _, f := range event.Functions {
-		args = append(args, fmt.Sprintf("--%s-url=%s", f, s.SCF.URL(string(f))), fmt.Sprintf("--%s-function=%s", f, s.SCF.Function(string(f))))
-	}
-	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + account.SecretID, "TENCENTCLOUD_SECRETKEY=" + account.SecretKey}
-	if s.Forwarder, err = Run(s.forwarder, args, env, prefixed{s.o.Log, "forwarder "}); err != nil {
-		return fmt.Errorf("starting the forwarder: %w", err)
-	}
-	s.ForwarderURL = "http://" + listen
-	return awaitReady(ctx, s.Forwarder, s.ForwarderURL+"/readyz")
-}
-
-// StopForwarder ends the forwarder, if one runs, as a rolling update would.
-func (s *Stack) StopForwarder() error {
-	if s.Forwarder == nil {
-		return nil
-	}
-	err := s.Forwarder.Stop(10 * time.Second)
-	s.Forwarder = nil
-	return err
-}
-
 // Close ends everything that Start started, in reverse, and nothing else.
 func (s *Stack) Close() error {
 	var errs []error
 	errs = append(errs, s.StopForwarder())
+	if s.service != nil {
+		errs = append(errs, s.service.proxy.Close())
+	}
 	if s.link != nil {
 		errs = append(errs, s.link.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/fault"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/shared/admission"
 	"github.com/clb-direct/clb-direct/shared/model"
@@ -233,4 +236,64 @@ func TestDrainAsksForTheToken(t *testing.T) {
 		status, body := ask(hook.Path)
 		return status == http.StatusOK && body == "unbound", fmt.Sprint(status, " ", body)
 	})
+}
+
+// "Every replica answers", and "leadership handed over within a second while held
+// requests are served to their end".
+func TestHandOverWhileHolding(t *testing.T) {
+	s := newSpace(t)
+	s.service("web")
+	lb := s.awaitBalancer("web")
+	s.awaitGating()
+	second, err := s.StartReplica(t.Context(), "forwarder-1", "url")
+	if second != nil {
+		t.Cleanup(func() { s.must(second.Stop(30 * time.Second)) })
+	}
+	s.must(err)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		s.pod(name, grace(30))
+	}
+	s.pods("e")
+	s.awaitReady("a", "b", "c", "d", "e")
+
+	// The first change of weights takes long, so that all are held meanwhile.
+	slow, err := s.Faults.Set(fault.Rule{Call: "BatchModifyTargetWeight", LoadBalancer: lb.ID, BeforeMillis: 3000, Times: 1})
+	s.must(err)
+	t.Cleanup(func() { s.must(s.Faults.Clear(slow)) })
+	held := map[string]types.UID{}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		held[name] = s.getPod(name).UID
+		s.deletePod(name)
+	}
+	for _, uid := range held {
+		s.moment(uid, node.HookBegan)
+	}
+	s.await("the slow call is on its way", func() (bool, string) {
+		rules := s.Faults.List()
+		i := slices.IndexFunc(rules, func(r fault.Rule) bool { return r.ID == slow })
+		return rules[i].Met == 1, fmt.Sprintf("%+v", rules[i])
+	})
+	began := time.Now()
+	s.must(shared.Forwarder.Signal(syscall.SIGTERM))
+	t.Cleanup(func() { startForwarder(t, "url") })
+	s.await("the other leads", func() (bool, string) {
+		res, err := http.Get(second.URL + "/metrics")
+		s.must(err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		s.must(err)
+		return strings.Contains(string(body), "\nclb_direct_forwarder_leading 1\n"), "it doesn't"
+	})
+	t.Logf("it led after %s", time.Since(began).Round(time.Millisecond))
+	for name, uid := range held {
+		if ended := s.moment(uid, node.HookEnded); ended.Before(began) {
+			t.Errorf("the hook of %s ended before the hand-over: nothing was held", name)
+		}
+		if term := s.moment(uid, node.Terminated); slices.ContainsFunc(s.targets(lb.ID)["TCP/80"], func(b clb.Target) bool { return b.Tag == string(uid) && b.Weight > 0 }) {
+			t.Errorf("%s heard SIGTERM at %s and still has weight", name, term)
+		}
+	}
+	s.must(shared.StopForwarder())
+	s.awaitTargets(lb.ID, "TCP/80", target(s.getPod("e"), 80, 10))
+	s.settled()
 }

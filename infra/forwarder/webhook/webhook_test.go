@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/clb-direct/clb-direct/shared/admission"
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
@@ -51,7 +52,19 @@ func marked(pod map[string]any) map[string]any {
 	return pod
 }
 
+// containing gives a pod a container app with hooks, or none.
+func containing(pod map[string]any, lifecycle map[string]any) map[string]any {
+	c := map[string]any{"name": "app"}
+	if lifecycle != nil {
+		c["lifecycle"] = lifecycle
+	}
+	pod["spec"].(map[string]any)["containers"] = []any{c}
+	return pod
+}
+
 func TestReviews(t *testing.T) {
+	const hook = `{"op":"add","path":"/spec/containers/0/lifecycle","value":{"preStop":{"httpGet":{"scheme":"HTTPS","host":"10.1.2.3","port":443,"path":"/drain/default/t/app"}}}}`
+	const token = `{"op":"add","path":"/metadata/annotations/clb-direct.io~1drain-token","value":"t"}`
 	const mark = `{"op":"add","path":"/metadata/annotations","value":{"` + model.GateMark + `":"true"}}`
 	const first = `[{"op":"add","path":"/spec/readinessGates","value":[{"conditionType":"` + model.GateType + `"}]},` + mark + `]`
 	const another = `[{"op":"add","path":"/spec/readinessGates/-","value":{"conditionType":"` + model.GateType + `"}},` + mark + `]`
@@ -61,6 +74,7 @@ func TestReviews(t *testing.T) {
 		body     string
 		fresh    []model.Service
 		listErr  error
+		drain    bool
 		version  string
 		patch    string
 		decision Decision
@@ -72,6 +86,8 @@ func TestReviews(t *testing.T) {
 		"JustMadeHalf":   {reason: "what else couldn't be read doesn't matter to it", body: review("v1", podObject("fresh"), nil), fresh: fresh, listErr: errors.New("half down"), patch: first, decision: Gated},
 		"OtherGate":      {reason: "the pod's own gates stay", body: review("v1", podObject("cached", "example.com/other"), nil), patch: another, decision: Gated},
 		"Had":            {reason: "a gate from the template is ours to decide", body: review("v1", podObject("cached", model.GateType), nil), patch: "[" + mark + "]", decision: Had},
+		"Drained":        {reason: "beside the gate each container gets its hook, and the pod its token", body: review("v1", containing(podObject("cached", model.GateType), nil), nil), drain: true, patch: "[" + mark + "," + hook + "," + token + "]", decision: Had},
+		"DrainedOwn":     {reason: "a hook of its own stays", body: review("v1", containing(podObject("cached", model.GateType), map[string]any{"preStop": map[string]any{"sleep": map[string]int{"seconds": 1}}}), nil), drain: true, patch: "[" + mark + "]", decision: Had},
 		"Again":          {reason: "a reinvocation changes nothing", body: review("v1", marked(podObject("cached", model.GateType)), nil), decision: Had},
 		"Unselected":     {reason: "no Service of ours", body: review("v1", podObject("loose"), nil), fresh: fresh, decision: Unselected},
 		"Unknown":        {reason: "when the API server doesn't tell, the pod is let in", body: review("v1", podObject("fresh"), nil), listErr: errors.New("down"), decision: Unknown},
@@ -97,6 +113,9 @@ func TestReviews(t *testing.T) {
 				Claims: func(ns string, labels map[string]string) bool { return ns == "default" && labels["app"] == "cached" },
 				Fresh: func(_ context.Context, ns string) ([]model.Service, error) {
 					return tc.fresh, tc.listErr
+				},
+				Drain: func() (admission.Drain, bool) {
+					return admission.Drain{Host: "10.1.2.3", Port: 443, Token: "t"}, tc.drain
 				},
 				Count: func(d Decision) { decisions = append(decisions, d) },
 				Log:   slog.New(slog.DiscardHandler),

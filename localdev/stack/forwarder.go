@@ -1,0 +1,157 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/inetaf/tcpproxy"
+
+	"github.com/clb-direct/clb-direct/shared/event"
+)
+
+// Replica is one process of the forwarder.
+type Replica struct {
+	*Process
+	// URL is where its health and metrics are.
+	URL string
+	// hook is where it serves webhook and drain hooks.
+	hook string
+}
+
+// service is what the forwarder's Service is in a cluster: one address for as long as
+// the stack runs, and behind it whichever replica takes the connection.
+type service struct {
+	proxy tcpproxy.Proxy
+	addr  string
+
+	mu       sync.Mutex
+	next     int
+	replicas []*Replica
+}
+
+func newService() (*service, error) {
+	s := &service{}
+	s.proxy.ListenFunc = func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		if err == nil {
+			s.addr = l.Addr().String()
+		}
+		return l, err
+	}
+	s.proxy.AddRoute("127.0.0.1:0", &tcpproxy.DialProxy{
+		Addr: "forwarder", DialContext: s.dial, OnDialError: func(src net.Conn, _ error) { _ = src.Close() },
+	})
+	if err := s.proxy.Start(); err != nil {
+		return nil, fmt.Errorf("opening the forwarder's address: %w", err)
+	}
+	return s, nil
+}
+
+func (s *service) add(r *Replica) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replicas = append(s.replicas, r)
+}
+
+// dial reaches one replica after the other until one takes the connection.
+func (s *service) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	s.mu.Lock()
+	s.replicas = slices.DeleteFunc(s.replicas, (*Replica).ended)
+	s.next++
+	all := slices.Clone(s.replicas)
+	first := s.next
+	s.mu.Unlock()
+	err := errors.New("no forwarder runs")
+	for i := range all {
+		var conn net.Conn
+		var d net.Dialer
+		if conn, err = d.DialContext(ctx, network, all[(first+i)%len(all)].hook); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+func (r *Replica) ended() bool {
+	select {
+	case <-r.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Stack) startForwarder(ctx context.Context) (err error) {
+	if s.service, err = newService(); err != nil || s.o.NoForwarder {
+		return err
+	}
+	return s.StartForwarder(ctx, s.o.Transport)
+}
+
+// StartForwarder starts the forwarder with a transport, url or invoke, where none
+// runs, and waits until it is ready.
+func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
+	r, err := s.StartReplica(ctx, "forwarder-0", transport)
+	if r != nil {
+		s.Forwarder, s.ForwarderURL = r.Process, r.URL
+	}
+	return err
+}
+
+// StartReplica starts a replica of the forwarder beside those that run, and waits until it
+// is ready. If it doesn't get ready it is given with the error. Ending it is the caller's.
+func (s *Stack) StartReplica(ctx context.Context, identity, transport string) (*Replica, error) {
+	token, err := s.Cluster.ServiceAccountToken(ctx, Namespace, "forwarder", 24*time.Hour)
+	if err != nil {
+		return nil, fmt.Errorf("making the forwarder's token: %w", err)
+	}
+	kubeconfig := filepath.Join(s.Dir, identity+".kubeconfig")
+	if err := writeKubeconfig(kubeconfig, s.link.Addr(), s.Cluster, token); err != nil {
+		return nil, err
+	}
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	hook, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	account, err := s.forwarderKey()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"--kubeconfig=" + kubeconfig, "--cluster-id=" + ClusterID, "--claim=" + s.o.Claim, "--network=" + s.o.Network,
+		"--identity=" + identity, "--listen=" + listen, "--webhook-listen=" + hook,
+		"--webhook-url=https://" + s.service.addr + "/mutate", "--drain-address=" + s.service.addr,
+		"--transport=" + transport, "--region=" + Region, "--scf-endpoint=" + s.SCF.Endpoint(), "--scf-scheme=HTTP", "--linger=100ms",
+	}
+	for _, f := range event.Functions {
+		args = append(args, fmt.Sprintf("--%s-url=%s", f, s.SCF.URL(string(f))), fmt.Sprintf("--%s-function=%s", f, s.SCF.Function(string(f))))
+	}
+	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + account.SecretID, "TENCENTCLOUD_SECRETKEY=" + account.SecretKey}
+	p, err := Run(s.forwarder, args, env, prefixed{s.o.Log, identity + " "})
+	if err != nil {
+		return nil, fmt.Errorf("starting the forwarder: %w", err)
+	}
+	r := &Replica{Process: p, URL: "http://" + listen, hook: hook}
+	s.service.add(r)
+	return r, awaitReady(ctx, p, r.URL+"/readyz")
+}
+
+// StopForwarder ends the forwarder, if one runs, as a rolling update would.
+func (s *Stack) StopForwarder() error {
+	if s.Forwarder == nil {
+		return nil
+	}
+	err := s.Forwarder.Stop(30 * time.Second)
+	s.Forwarder = nil
+	return err
+}
