@@ -9,9 +9,6 @@ import (
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
-// DrainPath is where drain hooks lead: namespace, token and container follow.
-const DrainPath = "/drain/"
-
 // MaxHold bounds how long a hook holds a container, in seconds.
 const MaxHold = 20
 
@@ -49,7 +46,7 @@ func Hook(p Pod, d Drain) []Operation {
 	var out []Operation
 	for i, c := range p.Containers {
 		at := fmt.Sprintf("/spec/containers/%d/lifecycle", i)
-		h := hook{httpGet{"HTTPS", d.Host, d.Port, DrainPath + url.PathEscape(p.Namespace) + "/" + url.PathEscape(d.Token) + "/" + url.PathEscape(c.Name)}}
+		h := hook{httpGet{"HTTPS", d.Host, d.Port, model.DrainPath + url.PathEscape(p.Namespace) + "/" + url.PathEscape(d.Token) + "/" + url.PathEscape(c.Name)}}
 		switch {
 		case !c.Lifecycle:
 			out = append(out, Operation{Op: "add", Path: at, Value: map[string]hook{"preStop": h}})

@@ -37,6 +37,9 @@ type PodExplanation struct {
 	Since time.Time `json:"since,omitzero"`
 	// Gated: it has the readiness gate.
 	Gated bool `json:"gated"`
+	// Undrained are its containers that get SIGTERM while load balancers may still send
+	// them something new: they have no drain hook.
+	Undrained []string `json:"undrained,omitempty"`
 	// Cause is what it waits for, or why it is Ready and yet gets no traffic, "" for
 	// nothing, and Do what to do about it.
 	Cause string `json:"cause,omitempty"`
@@ -89,6 +92,9 @@ func (e *Explanation) Text() string {
 		}
 		if p.Do != "" {
 			fmt.Fprintf(&b, "    do:  %s\n", p.Do)
+		}
+		if len(p.Undrained) > 0 {
+			fmt.Fprintf(&b, "    not drained before SIGTERM: %s (a preStop hook of its own, no time for one, clb-direct.io/drain-timeout \"0\", or created while the webhook was away)\n", strings.Join(p.Undrained, ", "))
 		}
 		for _, x := range p.Bindings {
 			fmt.Fprintf(&b, "    %s: %s\n", x.Name, x.text())

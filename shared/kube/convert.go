@@ -4,6 +4,7 @@
 package kube
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -73,6 +74,11 @@ func PodFrom(p *corev1.Pod) model.Pod {
 			out.Containers[s.Name] = s.ContainerID
 		}
 	}
+	for _, c := range p.Spec.Containers {
+		if !hooked(c) {
+			out.Unhooked = append(out.Unhooked, c.Name)
+		}
+	}
 	for _, g := range p.Spec.ReadinessGates {
 		out.Gated = out.Gated || g.ConditionType == model.GateType
 	}
@@ -116,6 +122,15 @@ func PodFrom(p *corev1.Pod) model.Pod {
 		}
 	}
 	return out
+}
+
+// drainHook is what is kept of every drain hook: that it is one.
+var drainHook = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: model.DrainPath}}}
+
+// hooked tells whether a container has a drain hook.
+func hooked(c corev1.Container) bool {
+	return c.Lifecycle != nil && c.Lifecycle.PreStop != nil && c.Lifecycle.PreStop.HTTPGet != nil &&
+		strings.HasPrefix(c.Lifecycle.PreStop.HTTPGet.Path, model.DrainPath)
 }
 
 // serving are the containers that run beside each other: the usual ones, and the
@@ -262,6 +277,9 @@ func TrimPod(p *corev1.Pod) *corev1.Pod {
 
 func trimContainer(c corev1.Container) corev1.Container {
 	out := corev1.Container{Name: c.Name, Ports: c.Ports}
+	if hooked(c) {
+		out.Lifecycle = drainHook
+	}
 	for _, r := range eniResources {
 		if q, ok := c.Resources.Requests[r]; ok {
 			if out.Resources.Requests == nil {

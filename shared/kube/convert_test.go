@@ -91,6 +91,15 @@ func TestPodFrom(t *testing.T) {
 			args:   corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &moment}, Spec: corev1.PodSpec{Containers: make([]corev1.Container, 2)}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{ended, runs}}},
 			want:   model.Pod{Deleting: true},
 		},
+		"Hooks": {
+			reason: "a hook of its own drains nothing",
+			args: corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{
+				{Name: "ours", Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/drain/default/token/ours"}}}},
+				{Name: "own", Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/bye"}}}},
+				{Name: "after", Lifecycle: &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{}}},
+			}}},
+			want: model.Pod{Unhooked: []string{"own", "after"}},
+		},
 		"EndedUntold": {
 			reason: "of one nothing is known",
 			args:   corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &moment}, Spec: corev1.PodSpec{Containers: make([]corev1.Container, 2)}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{ended}}},
@@ -99,6 +108,11 @@ func TestPodFrom(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			for _, c := range tc.args.Spec.Containers {
+				if c.Lifecycle == nil { // which only the case about hooks has
+					tc.want.Unhooked = append(tc.want.Unhooked, c.Name)
+				}
+			}
 			if diff := cmp.Diff(tc.want, PodFrom(&tc.args)); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
 			}

@@ -28,6 +28,9 @@ const (
 	DrainedType = "clb-direct.io/drained"
 )
 
+// DrainPath is where drain hooks lead: namespace, token and container follow.
+const DrainPath = "/drain/"
+
 // drainSlack is how long past a pod's grace period a container that was to end may go
 // on before it counts as one that stays.
 const drainSlack = time.Minute

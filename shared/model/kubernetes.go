@@ -84,6 +84,9 @@ type Pod struct {
 	Grace time.Duration
 	// Containers are the ids of those that have been started, by name.
 	Containers map[string]string
+	// Unhooked are the containers without a drain hook, which nothing holds when they are
+	// to end.
+	Unhooked []string
 	// Drains are the marks of containers that are about to end, by name. Draining: one
 	// of them was in force when the pod was read.
 	Drains   map[string]Drain

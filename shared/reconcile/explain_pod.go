@@ -76,6 +76,9 @@ func (x *inquiry) explanation() event.PodExplanation {
 	if pod.Gated {
 		out.Ready = pod.ContainersReady && pod.Gate != nil && pod.Gate.Status
 	}
+	if len(x.backings) > 0 && !pod.Terminal() && !pod.Deleting {
+		out.Undrained = pod.Unhooked
+	}
 	for _, b := range x.bindings {
 		out.Bindings = append(out.Bindings, explainBinding(b))
 	}

@@ -60,7 +60,7 @@ func newSetting(t *testing.T, name string, tc situation) *setting {
 	s.address = s.reserve(fmt.Sprintf("127.95.1.%d", slices.Index(names, name)+1), tc.answers)
 	s.pod = &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web-1", UID: podUID, Labels: map[string]string{"app": "web"}},
-		Spec:       corev1.PodSpec{ReadinessGates: []corev1.PodReadinessGate{{ConditionType: model.GateType}}, Containers: []corev1.Container{{Name: "c"}}},
+		Spec:       corev1.PodSpec{ReadinessGates: []corev1.PodReadinessGate{{ConditionType: model.GateType}}, Containers: []corev1.Container{{Name: "c", Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: model.DrainPath + "default/t/c"}}}}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: s.address.IP, Conditions: []corev1.PodCondition{
 			{Type: corev1.ContainersReady, Status: corev1.ConditionTrue}, {Type: model.GateType, Status: corev1.ConditionFalse},
 		}},

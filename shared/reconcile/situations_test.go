@@ -131,6 +131,12 @@ var situations = map[string]situation{
 				return bytes.Replace(body, []byte(`"Status":1`), []byte(`"Status":0`), 1)
 			}
 		}},
+	"NotDrained": {reason: "all is well until it ends", causes: []string{"its one pod is ready\n"}, answers: true,
+		prepare: func(s *setting) {
+			s.pod.Status.Conditions[1].Status = corev1.ConditionTrue
+			s.pod.Spec.Containers = append(s.pod.Spec.Containers, corev1.Container{Name: "own", Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}}}})
+			s.bind(s.listener(webUID), podUID, 10, model.Alive)
+		}},
 	"NotTakenUp": {reason: "nobody has told the function frontend", causes: []string{"the function frontend has not taken it up yet"},
 		prepare: func(s *setting) {
 			s.service.Finalizers = nil

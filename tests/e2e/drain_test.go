@@ -18,14 +18,13 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/fault"
 	"github.com/clb-direct/clb-direct/localdev/node"
-	"github.com/clb-direct/clb-direct/shared/admission"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // drainHook is the hook of a container, nil for none of ours.
 func drainHook(p *corev1.Pod, container int) *corev1.HTTPGetAction {
 	l := p.Spec.Containers[container].Lifecycle
-	if l == nil || l.PreStop == nil || l.PreStop.HTTPGet == nil || !strings.HasPrefix(l.PreStop.HTTPGet.Path, admission.DrainPath) {
+	if l == nil || l.PreStop == nil || l.PreStop.HTTPGet == nil || !strings.HasPrefix(l.PreStop.HTTPGet.Path, model.DrainPath) {
 		return nil
 	}
 	return l.PreStop.HTTPGet

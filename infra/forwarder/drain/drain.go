@@ -19,7 +19,7 @@ import (
 )
 
 // Pattern is what a Gate is to be served at.
-const Pattern = "GET " + admission.DrainPath + "{namespace}/{token}/{container}"
+const Pattern = "GET " + model.DrainPath + "{namespace}/{token}/{container}"
 
 // Outcome is how a hold ended, for metrics.
 type Outcome string

@@ -89,7 +89,7 @@ func (p *pod) admitted(namespace string) admission.Pod {
 		at := admission.Container{Name: c.Name, Lifecycle: c.Lifecycle != nil}
 		if at.Lifecycle && c.Lifecycle.PreStop != nil {
 			get := c.Lifecycle.PreStop.HTTPGet
-			at.PreStop, at.Ours = true, get != nil && get.Host != "" && strings.HasPrefix(get.Path, admission.DrainPath)
+			at.PreStop, at.Ours = true, get != nil && get.Host != "" && strings.HasPrefix(get.Path, model.DrainPath)
 		}
 		out.Containers = append(out.Containers, at)
 	}
