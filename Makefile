@@ -20,6 +20,9 @@ demo: bin/localdev ## show a Service bound straight to its pods, end to end (rep
 demo-ingress: bin/localdev ## the same for Ingresses: hosts, TLS, a rolling update under load (report: out/demo-ingress.json)
 	$(call LOCALDEV,demo-ingress)
 
+demo-rollout: bin/localdev ## a rolling update under load in four ways, side by side (report: out/rollout.json, plot: out/rollout.svg)
+	$(call LOCALDEV,demo-rollout)
+
 up: bin/localdev ## start everything on this machine and leave it running (CLUSTER=kubeconfig for a cluster of yours)
 	$(call LOCALDEV,up)
 
@@ -107,4 +110,4 @@ node: cc # one at a time: apt locks
 	  echo "node could not be installed: tests/nodejs will fail" >&2; }
 
 FORCE:
-.PHONY: help demo demo-ingress up down resync explain test race e2e e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy verify clean cc node FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy verify clean cc node FORCE

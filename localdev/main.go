@@ -5,6 +5,7 @@
 //	localdev down          end exactly what up started
 //	localdev demo          start everything, show a Service bound straight to its pods, end it
 //	localdev demo-ingress  the same with Ingresses
+//	localdev demo-rollout  rolling updates in four ways, side by side
 //	localdev resync        have the function resync of what up started put everything right
 //	localdev fault         make things go wrong in what up started: fault list, fault set name=value ..., fault clear id
 //	localdev explain       say why pods of what up started are ready or not: explain kind/namespace/name
@@ -23,7 +24,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/stack"
 )
 
-const usage = "usage: localdev up|down|demo|demo-ingress|resync|explain|fault [-cluster kubeconfig] [-v] [-dry] [-json] [kind/namespace/name]"
+const usage = "usage: localdev up|down|demo|demo-ingress|demo-rollout|resync|explain|fault [-cluster kubeconfig] [-v] [-dry] [-json] [kind/namespace/name]"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,6 +68,8 @@ func run(ctx context.Context, args []string) error {
 		return setFault(ctx, *root, fs.Args(), os.Stdout)
 	case "demo":
 		return demo.Service(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
+	case "demo-rollout":
+		return demo.Rollout(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
 	case "demo-ingress":
 		return demo.Ingress(ctx, demo.Options{Stack: options, Out: *out, W: os.Stdout})
 	}

@@ -141,6 +141,9 @@ func (b *board) target(uid string, weight int, health string) {
 
 // line shows a pod as it is now. b.mu is held.
 func (b *board) line(t *track, what string) {
+	if b.d.quiet {
+		return
+	}
 	mark := func(name string, d time.Duration) string {
 		if d == 0 {
 			return fmt.Sprintf("%s %6s", name, "-")
@@ -188,6 +191,16 @@ func (b *board) of(app string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// app is whose pod a UID is or was; "" for one never seen.
+func (b *board) app(uid string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.pods[uid]; t != nil {
+		return t.pod.Labels["app"]
+	}
+	return ""
 }
 
 // names maps the UIDs of the pods that are there to their names.

@@ -37,8 +37,9 @@ type show struct {
 	o      Options
 	s      *stack.Stack
 	client kubernetes.Interface
-	// short is a pod's name in live lines.
+	// short is a pod's name in live lines, of which a quiet show has none.
 	short func(*corev1.Pod) string
+	quiet bool
 	board *board
 	began time.Time
 	// looked has, for each time that the CLB's targets were compared with the pods,

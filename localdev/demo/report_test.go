@@ -190,3 +190,52 @@ func TestTallyCounts(t *testing.T) {
 		t.Errorf("a count was written to after it was taken: -want +got:\n%s", diff)
 	}
 }
+
+func goodRollout() *RolloutReport {
+	return &RolloutReport{
+		NoGate: WayResult{Requests: 100, Failed: 20, RolloutSeconds: 2}, Gate: WayResult{Requests: 100, Failed: 3, RolloutSeconds: 20},
+		GateSleep: WayResult{Requests: 100, RolloutSeconds: 32}, CLBDirect: WayResult{Requests: 100, RolloutSeconds: 25},
+	}
+}
+
+func TestRolloutReportJudges(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		spoil  func(*RolloutReport)
+		want   string
+	}{
+		"Good":   {"as it should be", func(*RolloutReport) {}, ""},
+		"Lost":   {"one request", func(r *RolloutReport) { r.CLBDirect.Failed = 1 }, "lost no request"},
+		"Idle":   {"nothing was asked, nothing is shown", func(r *RolloutReport) { r.CLBDirect.Requests = 0 }, "lost no request"},
+		"Wrong":  {"a stranger answered", func(r *RolloutReport) { r.CLBDirect.WrongPod = 1 }, "another application's pod"},
+		"Slow":   {"a sleep would have done", func(r *RolloutReport) { r.CLBDirect.RolloutSeconds = 33 }, "sooner"},
+		"Never":  {"it never was through", func(r *RolloutReport) { r.CLBDirect.RolloutSeconds = 0 }, "sooner"},
+		"Weak":   {"a load that no_gate survives proves nothing", func(r *RolloutReport) { r.NoGate.Failed = 0 }, "no_gate loses"},
+		"Weaker": {"nor one that gate survives", func(r *RolloutReport) { r.Gate.Failed = 0 }, "gate loses"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := goodRollout()
+			tc.spoil(r)
+			got := wrongs(r)
+			switch {
+			case tc.want == "" && len(got) > 0:
+				t.Errorf("%s: got %q", tc.reason, got)
+			case tc.want != "" && (len(got) != 1 || !strings.Contains(got[0], tc.want)):
+				t.Errorf("%s: want one about %q, got %q", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
+
+// TestManners: each way's objects can be read, and differ as they say.
+func TestManners(t *testing.T) {
+	for _, m := range ways {
+		if s := m.objects(); strings.Contains(s, "{{") || !strings.Contains(s, m.lifecycle) || !strings.Contains(s, m.label) {
+			t.Errorf("%s: got\n%s", m.name, s)
+		}
+		if goodRollout().of(m.key) == nil {
+			t.Errorf("%s is not in the report", m.key)
+		}
+	}
+}

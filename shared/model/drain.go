@@ -28,6 +28,12 @@ const (
 	DrainedType = "clb-direct.io/drained"
 )
 
+// AdmissionLabel on a pod, with the value AdmissionOff, keeps our webhook away from it.
+const (
+	AdmissionLabel = "clb-direct.io/admission"
+	AdmissionOff   = "off"
+)
+
 // DrainPath is where drain hooks lead: namespace, token and container follow.
 const DrainPath = "/drain/"
 

@@ -179,6 +179,10 @@ func TestDrainHooksAreGivenWhereThereIsRoom(t *testing.T) {
 			t.Errorf("want no hook, got %+v", p.Spec.Containers[0].Lifecycle)
 		}
 	}
+	s.pod("aside", grace(30), ungated, func(p *corev1.Pod) { p.Labels[model.AdmissionLabel] = model.AdmissionOff })
+	if p := s.getPod("aside"); drainHook(p, 0) != nil || len(p.Spec.ReadinessGates) > 0 {
+		t.Errorf("want neither hook nor gate, got %+v", p.Spec)
+	}
 	// A copy of a pod is drained as itself.
 	s.pod("copy", grace(30), marked(model.DrainToken, p.Annotations[model.DrainToken]), func(c *corev1.Pod) {
 		c.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: p.Spec.Containers[1].Lifecycle.PreStop.DeepCopy()}

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 const (
@@ -165,7 +167,9 @@ func (r *Registration) webhooks(authority []byte, namespaces []string) []admissi
 		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
 			Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: namespaces,
 		}}},
-		ObjectSelector:          &metav1.LabelSelector{},
+		ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+			Key: model.AdmissionLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{model.AdmissionOff},
+		}}},
 		SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 		TimeoutSeconds:          new(int32(timeoutSeconds)),
 		AdmissionReviewVersions: []string{"v1", "v1beta1"},
