@@ -91,6 +91,9 @@ func deploy(t *testing.T) *platform {
 	})
 	p := profile.NewClientProfile()
 	p.HttpProfile.Scheme, p.HttpProfile.Endpoint = "HTTP", s.Endpoint()
+	// All cases together ask more often than the API's twenty times a second.
+	p.RateLimitExceededMaxRetries = 20
+	p.RateLimitExceededRetryDuration = func(int) time.Duration { return 100 * time.Millisecond }
 	client, err := api.NewClient(common.NewCredential("AKIDaccount", "key"), region, p)
 	if err != nil {
 		t.Fatal(err)
