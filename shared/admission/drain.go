@@ -2,7 +2,6 @@ package admission
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -18,7 +17,7 @@ type Drain struct {
 	// lives, and be reached from nodes.
 	Host string
 	Port int
-	// Token is the pod's secret.
+	// Token is the pod's secret, of letters and digits.
 	Token string
 }
 
@@ -46,7 +45,8 @@ func Hook(p Pod, d Drain) []Operation {
 	var out []Operation
 	for i, c := range p.Containers {
 		at := fmt.Sprintf("/spec/containers/%d/lifecycle", i)
-		h := hook{httpGet{"HTTPS", d.Host, d.Port, model.DrainPath + url.PathEscape(p.Namespace) + "/" + url.PathEscape(d.Token) + "/" + url.PathEscape(c.Name)}}
+		// Names of namespaces and containers are DNS labels: nothing to escape.
+		h := hook{httpGet{"HTTPS", d.Host, d.Port, model.DrainPath + p.Namespace + "/" + d.Token + "/" + c.Name}}
 		switch {
 		case !c.Lifecycle:
 			out = append(out, Operation{Op: "add", Path: at, Value: map[string]hook{"preStop": h}})
