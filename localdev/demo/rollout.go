@@ -190,32 +190,7 @@ func (d *rolloutShow) contend(ctx context.Context, c *contest) error {
 
 // press sends requests, over new and over kept connections, until stop is called.
 func (d *rolloutShow) press(ctx context.Context, c *contest) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for _, from := range clients {
-		for _, keepAlive := range []bool{true, false} {
-			client := visitor{from: from, keepAlive: keepAlive}.client()
-			wg.Go(func() {
-				defer client.CloseIdleConnections()
-				tick := time.NewTicker(pause)
-				defer tick.Stop()
-				for {
-					d.request(ctx, c, client)
-					select {
-					case <-done:
-						return
-					case <-ctx.Done():
-						return
-					case <-tick.C:
-					}
-				}
-			})
-		}
-	}
-	return sync.OnceFunc(func() {
-		close(done)
-		wg.Wait()
-	})
+	return press(ctx, visitor{}, func(client *http.Client, _ int) { d.request(ctx, c, client) })
 }
 
 func (d *rolloutShow) request(ctx context.Context, c *contest, client *http.Client) {

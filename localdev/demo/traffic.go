@@ -14,6 +14,37 @@ import (
 // pause is what a visitor does between two requests of a constant load.
 const pause = 20 * time.Millisecond
 
+// press has visitors like v send, from all the clients' addresses, over new and over kept
+// connections, at a constant rate until stop is called; i counts the requests of each.
+func press(ctx context.Context, v visitor, send func(client *http.Client, i int)) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, v.from = range clients {
+		for _, v.keepAlive = range []bool{true, false} {
+			client := v.client()
+			wg.Go(func() {
+				defer client.CloseIdleConnections()
+				tick := time.NewTicker(pause)
+				defer tick.Stop()
+				for i := 0; ; i++ {
+					send(client, i)
+					select {
+					case <-done:
+						return
+					case <-ctx.Done():
+						return
+					case <-tick.C:
+					}
+				}
+			})
+		}
+	}
+	return sync.OnceFunc(func() {
+		close(done)
+		wg.Wait()
+	})
+}
+
 // visitor gives one that knows the hosts and believes their certificate.
 func (d *ingressShow) visitor(from string, keepAlive bool) visitor {
 	return visitor{from: from, keepAlive: keepAlive, roots: d.roots, resolve: d.resolve}
@@ -86,32 +117,12 @@ func (d *ingressShow) redirects(ctx context.Context) error {
 // their connections and such that don't. stop tells what was sent meanwhile.
 func (d *ingressShow) load(ctx context.Context) (stop func() IngressRequests) {
 	before := d.tally.now()
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for _, from := range clients {
-		for _, keepAlive := range []bool{true, false} {
-			client := d.visitor(from, keepAlive).client()
-			wg.Go(func() {
-				defer client.CloseIdleConnections()
-				tick := time.NewTicker(pause)
-				defer tick.Stop()
-				for i := 0; ; i++ {
-					// A failure has been counted and shown.
-					_ = d.visit(ctx, client, d.sites[i%len(d.sites)])
-					select {
-					case <-done:
-						return
-					case <-ctx.Done():
-						return
-					case <-tick.C:
-					}
-				}
-			})
-		}
-	}
+	end := press(ctx, visitor{roots: d.roots, resolve: d.resolve}, func(client *http.Client, i int) {
+		// A failure has been counted and shown.
+		_ = d.visit(ctx, client, d.sites[i%len(d.sites)])
+	})
 	return sync.OnceValue(func() IngressRequests {
-		close(done)
-		wg.Wait()
+		end()
 		sent := d.tally.now()
 		return IngressRequests{Total: sent.Total - before.Total, Failed: sent.Failed - before.Failed, Kept: sent.Kept - before.Kept}
 	})

@@ -176,25 +176,10 @@ func TestLayer4(t *testing.T) {
 		{name: "UDP reaches targets, one for a client's port, who see its address", source: "CLB, UDP listeners", needs: rig, check: func(t *testing.T, c *cloud) {
 			lb := c.balancer()
 			l := c.listener(lb, "UDP", 8053, quickly)
-			for i := range 2 {
-				conn, err := net.ListenPacket("udp", podHost(byte(200+i))+":0")
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { conn.Close() })
-				go func() {
-					buf := make([]byte, 100)
-					for {
-						_, from, err := conn.ReadFrom(buf)
-						if err != nil {
-							return
-						}
-						_, _ = conn.WriteTo(fmt.Appendf(nil, "%s %s", conn.LocalAddr(), from.(*net.UDPAddr).IP), from)
-					}
-				}()
-				a := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-				c.bind(lb, l, "", a)
-				c.healthy(lb, a, "Alive")
+			for range 2 {
+				p := c.echo()
+				c.bind(lb, l, "", p.addr)
+				c.healthy(lb, p.addr, "Alive")
 			}
 			reached := map[string]bool{}
 			for range 4 {
@@ -205,15 +190,10 @@ func TestLayer4(t *testing.T) {
 				defer conn.Close()
 				var last string
 				for range 3 {
-					buf := make([]byte, 100)
-					_, _ = conn.Write([]byte("x"))
-					_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-					n, err := conn.Read(buf)
+					own, client, err := asks(conn)
 					if err != nil {
 						t.Fatal(err)
 					}
-					var own, client string
-					_, _ = fmt.Sscan(string(buf[:n]), &own, &client)
 					if me := conn.LocalAddr().(*net.UDPAddr).IP.String(); client != me {
 						t.Errorf("%s was seen as %s", me, client)
 					}

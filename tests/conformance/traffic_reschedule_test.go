@@ -16,7 +16,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 )
 
-// echo is a UDP pod that answers its own address.
+// echo is a UDP pod that answers its own and its client's address.
 func (c *cloud) echo() pod {
 	c.t.Helper()
 	c.pods++
@@ -32,21 +32,24 @@ func (c *cloud) echo() pod {
 			if err != nil {
 				return
 			}
-			_, _ = conn.WriteTo([]byte(conn.LocalAddr().String()), from)
+			_, _ = conn.WriteTo(fmt.Appendf(nil, "%s %s", conn.LocalAddr(), from.(*net.UDPAddr).IP), from)
 		}
 	}()
 	return pod{conn.LocalAddr().(*net.UDPAddr).AddrPort(), func() { conn.Close() }}
 }
 
-// asks sends one datagram and tells which pod answered.
-func asks(conn net.Conn) (string, error) {
+// asks sends one datagram and tells which pod answered, and whom it saw.
+func asks(conn net.Conn) (pod, client string, err error) {
 	if _, err := conn.Write([]byte("x")); err != nil {
-		return "", err
+		return "", "", err
 	}
 	buf := make([]byte, 100)
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	n, err := conn.Read(buf)
-	return string(buf[:n]), err
+	if err == nil {
+		_, err = fmt.Sscan(string(buf[:n]), &pod, &client)
+	}
+	return pod, client, err
 }
 
 // cut requires that a connection ends by a reset.
@@ -93,13 +96,13 @@ func TestRescheduling(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			first, err := asks(conn)
+			first, _, err := asks(conn)
 			if err != nil {
 				t.Fatal(err)
 			}
 			c.weigh(lb, l, netip.MustParseAddrPort(first), 0)
 			c.await("its datagrams go to the other", func() bool {
-				now, err := asks(conn)
+				now, _, err := asks(conn)
 				return err == nil && now != first
 			})
 		}},
