@@ -1,14 +1,19 @@
 package scf
 
 import (
+	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/clb-direct/clb-direct/localdev/scf/manifest"
 )
+
+// commitTimeout is how long a broker may take to note what was done with.
+const commitTimeout = 5 * time.Second
 
 // startKafka reads the topics of enabled triggers whose instances have brokers, each with
 // a consumer group of its own.
@@ -26,6 +31,8 @@ func (s *Server) startKafka() error {
 			client, err := kgo.NewClient(
 				kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(t.Name), kgo.ConsumerGroup("scf-"+f.Name),
 				kgo.ConsumeResetOffset(from), kgo.DisableAutoCommit(),
+				// A partition that was busy is asked for again when the request without it ends.
+				kgo.FetchMaxWait(200*time.Millisecond),
 			)
 			if err != nil {
 				return fmt.Errorf("reading topic %s for %s: %w", t.Name, f.Key, err)
@@ -64,6 +71,8 @@ func offset(from string) (kgo.Offset, error) {
 // side, of each only what is done with is read on. Batches go out as soon as there is
 // something; the trigger's timeout is how long the platform may wait for more at most.
 func (s *Server) read(client *kgo.Client, f *function, t manifest.Topic) {
+	var handing sync.WaitGroup
+	defer handing.Wait() // what is done with is committed yet
 	for s.ctx.Err() == nil {
 		got := client.PollFetches(s.ctx)
 		got.EachError(func(_ string, partition int32, err error) {
@@ -72,17 +81,16 @@ func (s *Server) read(client *kgo.Client, f *function, t manifest.Topic) {
 			}
 		})
 		got.EachPartition(func(p kgo.FetchTopicPartition) {
-			if len(p.Records) == 0 || !s.enter() {
+			if len(p.Records) == 0 {
 				return
 			}
 			here := map[string][]int32{t.Name: {p.Partition}}
 			client.PauseFetchPartitions(here)
-			go func() {
-				defer s.inflight.Done()
+			handing.Go(func() {
 				if s.handOn(client, f, t, p.Records) {
 					client.ResumeFetchPartitions(here)
 				}
-			}()
+			})
 		})
 	}
 }
@@ -100,7 +108,10 @@ func (s *Server) handOn(client *kgo.Client, f *function, t manifest.Topic, recor
 			return false
 		}
 		done += b.size
-		if err := client.CommitRecords(s.ctx, records[done-1]); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), commitTimeout)
+		err := client.CommitRecords(ctx, records[done-1])
+		cancel()
+		if err != nil {
 			s.output.line("ckafka "+t.Name+" ", fmt.Appendf(nil, "committing offset %d: %v", records[done-1].Offset, err))
 		}
 	}

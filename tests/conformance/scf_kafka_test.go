@@ -144,6 +144,7 @@ func TestSCFKafka(t *testing.T) {
 			var seen payloads
 			p := newPlatform(t, rig, q.of, seen.keep)
 			p.read(&seen, 1)
+			p.await("it is done with", func() bool { return !p.emulator.Invocations()[0].End.IsZero() })
 			if err := p.emulator.Close(); err != nil {
 				t.Fatal(err)
 			}
