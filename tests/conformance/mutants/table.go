@@ -212,7 +212,7 @@ var mutants = []mutant{
 	},
 	{
 		file: "localdev/scf/kafka.go", why: "what was handed over is committed", section: "SCF Kafka",
-		old: "err := client.CommitRecords(ctx, records[done-1])", new: "err := error(nil)",
+		old: "err := client.CommitRecords(ctx, records[done-1])", new: "err := ctx.Err()",
 	},
 	{
 		file: "localdev/scf/manifest/schedule.go", why: "timers go by UTC+8", section: "SCF triggers",
