@@ -57,12 +57,12 @@ func goTool(ctx context.Context, dir string, args ...string) error {
 
 // here are the kinds of our manifests that make sense without a container engine:
 // the forwarder itself runs as a process.
-var here = []string{"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "IngressClass", "CustomResourceDefinition"}
+var here = []string{"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "IngressClass", "CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
 
 // install applies the CRD and the permissions, as they stand in infra.
 func (s *Stack) install(ctx context.Context) error {
 	var first, docs bytes.Buffer // namespaces before what lives in them
-	for _, pattern := range []string{"infra/crd/*.yaml", "infra/manifests/*.yaml"} {
+	for _, pattern := range []string{"infra/crd/*.yaml", "infra/manifests/*.yaml", "infra/policy/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(s.o.Root, pattern))
 		if err != nil {
 			return fmt.Errorf("finding manifests: %w", err)

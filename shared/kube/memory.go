@@ -57,3 +57,44 @@ func (c *Client) Keep(ctx context.Context, m *Memory) error {
 	}
 	return classify(op, c.core.Patch(mergePatch).Namespace(m.Ref.Namespace).Resource("configmaps").Name(m.Ref.Name).Body(body).Do(ctx).Error())
 }
+
+// PutEntries sets entries of a ConfigMap, and takes those away whose value is "". With
+// only, all others go too. Entries that several write at a time don't disturb each other.
+// It tells how many were changed.
+func (c *Client) PutEntries(ctx context.Context, ref model.Ref, entries map[string]string, only bool) (int, error) {
+	m, err := c.Remember(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	data := map[string]any{}
+	for k, v := range entries {
+		had, there := m.read[k]
+		switch {
+		case v == "" && there:
+			data[k] = nil
+		case v != "" && v != had:
+			data[k] = v
+		}
+	}
+	for k := range m.read {
+		if _, named := entries[k]; only && !named {
+			data[k] = nil
+		}
+	}
+	if len(data) == 0 {
+		return 0, nil
+	}
+	op := "writing ConfigMap " + ref.String()
+	body, err := json.Marshal(map[string]any{"data": data})
+	if err != nil {
+		return 0, fault.New(fault.Permanent, op, err)
+	}
+	if m.version == "" {
+		made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name}}
+		err := classify(op, c.core.Post().Namespace(ref.Namespace).Resource("configmaps").Body(made).Do(ctx).Error())
+		if err != nil && !fault.Is(err, fault.Conflict) { // another pass was first
+			return 0, err
+		}
+	}
+	return len(data), classify(op, c.core.Patch(mergePatch).Namespace(ref.Namespace).Resource("configmaps").Name(ref.Name).Body(body).Do(ctx).Error())
+}

@@ -36,6 +36,7 @@ func (w *World) Frontend(ctx context.Context, req event.Request) event.Reply {
 		p.fail(err)
 		return p.finish()
 	}
+	p.keepSelectors(ctx, subjects)
 	byLB := map[string][]*ward{}
 	for _, s := range subjects {
 		p.sort(ctx, s, byLB)

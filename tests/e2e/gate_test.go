@@ -118,3 +118,44 @@ func TestOnlySelectedPodsGetAGate(t *testing.T) {
 		t.Errorf("want ours beside its own, got %v", p.Spec.ReadinessGates)
 	}
 }
+
+// On servers that have admission policies of their own, pods get their gate while the
+// webhook is away, and none that isn't theirs.
+func TestGateWithoutWebhook(t *testing.T) {
+	s := newSpace(t)
+	s.service("web")
+	s.awaitBalancer("web")
+	withoutForwarder(t)
+	admitted := func(set ...func(*corev1.Pod)) *corev1.Pod {
+		pod := bare(s.name, "probe-")
+		for _, f := range set {
+			f(pod)
+		}
+		out, err := s.client.CoreV1().Pods(s.name).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		s.must(err)
+		return out
+	}
+	s.await("the policy gives the gate", func() (bool, string) {
+		p := admitted()
+		return hasGate(p) && p.Annotations[model.GateMark] == "true", fmt.Sprintf("%v %v", p.Spec.ReadinessGates, p.Annotations)
+	})
+	other := corev1.PodReadinessGate{ConditionType: "example.com/other"}
+	for name, tc := range map[string]struct {
+		set  func(*corev1.Pod)
+		want int
+	}{
+		"Had":    {func(p *corev1.Pod) { p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: model.GateType}} }, 1},
+		"Beside": {func(p *corev1.Pod) { p.Spec.ReadinessGates = []corev1.PodReadinessGate{other} }, 2},
+		"Other":  {func(p *corev1.Pod) { p.Labels["app"] = "other" }, 0},
+		"Aside":  {func(p *corev1.Pod) { p.Labels[model.AdmissionLabel] = model.AdmissionOff }, 0},
+	} {
+		if got := admitted(tc.set).Spec.ReadinessGates; len(got) != tc.want {
+			t.Errorf("%s: want %d gates, got %v", name, tc.want, got)
+		}
+	}
+	s.deleteService("web")
+	startForwarder(t, "url")
+	s.awaitServiceGone("web")
+	withoutForwarder(t)
+	s.await("the policy forgets it", func() (bool, string) { p := admitted(); return !hasGate(p), "gated" })
+}
