@@ -144,7 +144,9 @@ func TestGateWithoutWebhook(t *testing.T) {
 		set  func(*corev1.Pod)
 		want int
 	}{
-		"Had":    {func(p *corev1.Pod) { p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: model.GateType}} }, 1},
+		"Had": {func(p *corev1.Pod) {
+			p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: model.GateType}}
+		}, 1},
 		"Beside": {func(p *corev1.Pod) { p.Spec.ReadinessGates = []corev1.PodReadinessGate{other} }, 2},
 		"Other":  {func(p *corev1.Pod) { p.Labels["app"] = "other" }, 0},
 		"Aside":  {func(p *corev1.Pod) { p.Labels[model.AdmissionLabel] = model.AdmissionOff }, 0},
