@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/fault"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
@@ -111,7 +112,7 @@ func TestTerminatingPodIsNeverNewlyBound(t *testing.T) {
 	s := newSpace(t)
 	s.pod("a", ungated, grace(60), behave(node.KeyIgnoreSIGTERM, "true"))
 	s.pods("b")
-	s.awaitIP("a")
+	s.moment(s.getPod("a").UID, node.Started) // with nothing started it would be gone at once
 	s.deletePod("a")
 	s.service("web")
 	s.awaitReady("b")
@@ -300,8 +301,7 @@ func TestPartialFailureIsIsolated(t *testing.T) {
 		s.awaitIP(n)
 	}
 	bad := s.awaitIP("bad")
-	s.CLB.FailTargets(netip.MustParseAddr(bad.Status.PodIP))
-	t.Cleanup(func() { s.CLB.FailTargets() })
+	mended := switchedFor(t, func(to *fault.Switches) *[]netip.Addr { return &to.FailTargets }, netip.MustParseAddr(bad.Status.PodIP))
 	s.service("web", ports(tcp(80, intstr.FromInt32(80)), tcp(81, intstr.FromInt32(80))))
 	s.awaitReady("a", "b", "c")
 	lb := s.awaitBalancer("web")
@@ -315,7 +315,7 @@ func TestPartialFailureIsIsolated(t *testing.T) {
 		g := gate(pod)
 		return g != nil && g.Status == corev1.ConditionFalse && strings.Contains(g.Message, "waiting for the CLB to bind"), show(pod)
 	})
-	s.CLB.FailTargets()
+	mended()
 	s.annotate("bad", "example.com/news", "x")
 	s.annotate("bad", desired.CustomWeight, "10")
 	s.awaitReady("bad")
