@@ -79,6 +79,9 @@ package: ## the zip that SCF gets: out/clb-direct.zip, and dist/main for the scf
 deploy: package ## deploy serverless.yml with the scf command line, to the account it is logged in to
 	scf deploy
 
+manifests: ## render infra/manifests, infra/policy and infra/crd from the chart (infra/chart)
+	$(GO) test -count=1 -run TestManifests ./tests/chart -update
+
 verify: bin/staticcheck ## format, vet, static analysis, module files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
@@ -91,6 +94,9 @@ clean: ## remove what was built here; the control plane's cache stays
 
 bin/localdev: FORCE
 	@$(GO) build -o $@ ./localdev
+
+bin/helm: tools/go.mod
+	@echo "building helm (minutes, once)"; $(GO) build -C tools -o ../$@ helm.sh/helm/v4/cmd/helm
 
 bin/staticcheck: tools/go.mod
 	@$(GO) build -C tools -o ../$@ honnef.co/go/tools/cmd/staticcheck
@@ -110,4 +116,4 @@ node: cc # one at a time: apt locks
 	  echo "node could not be installed: tests/nodejs will fail" >&2; }
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy verify clean cc node FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy manifests verify clean cc node FORCE
