@@ -67,6 +67,7 @@ func read(args []string, env func(string) string) (*settings, error) {
 	fs.StringVar(&s.Webhook.Service, "webhook-service", "clb-direct-forwarder", "the webhook's Service")
 	fs.StringVar(&s.Webhook.Secret, "webhook-secret", "clb-direct-webhook", "Secret for the webhook's certificates")
 	fs.StringVar(&s.Webhook.Configuration, "webhook-configuration", "clb-direct", "name of the MutatingWebhookConfiguration")
+	fs.StringVar(&s.Webhook.Owner, "webhook-owner", "clb-direct-forwarder", "ClusterRole that the configuration goes with, empty for none")
 	text(&s.Drain.Service, "drain-service", "DRAIN_SERVICE", "clb-direct-drain", "the Service that drain hooks of pods lead to, - for no hooks")
 	text(&s.Drain.Address, "drain-address", "DRAIN_ADDRESS", "", "host and port that they lead to instead (for development)")
 	fs.DurationVar(&s.Drain.Propagation, "drain-propagation", 2*time.Second, "how long a CLB's data plane may take to follow what its API has confirmed")
@@ -120,15 +121,23 @@ func (s *settings) check() error {
 	return nil
 }
 
-// connect makes what reaches the API server and the functions.
-func (s *settings) connect() (err error) {
-	if s.kubeconfig != "" {
-		s.Config, err = clientcmd.BuildConfigFromFlags("", s.kubeconfig)
+// kubeConfig reads a kubeconfig file, or the Pod's own ServiceAccount where none is named.
+func kubeConfig(file string) (config *rest.Config, err error) {
+	if file != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", file)
 	} else {
-		s.Config, err = rest.InClusterConfig()
+		config, err = rest.InClusterConfig()
 	}
 	if err != nil {
-		return fmt.Errorf("reaching the API server: %w", err)
+		return nil, fmt.Errorf("reaching the API server: %w", err)
+	}
+	return config, nil
+}
+
+// connect makes what reaches the API server and the functions.
+func (s *settings) connect() (err error) {
+	if s.Config, err = kubeConfig(s.kubeconfig); err != nil {
+		return err
 	}
 	switch s.transport {
 	case "url":

@@ -1,19 +1,26 @@
 // Forwarder is the in-cluster program of clb-direct: it watches pods, Services and
 // Ingresses, tells the functions where to look, keeps at it until they have looked,
 // and gives pods their readiness gate as they are created.
+//
+//	forwarder [flags]        run
+//	forwarder leave [flags]  before an uninstall: see that no pod waits for ever
 package main
 
 import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
+	"github.com/clb-direct/clb-direct/infra/forwarder/leave"
 	"github.com/clb-direct/clb-direct/infra/forwarder/replica"
 )
 
@@ -32,6 +39,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, log *slog.Logger) error {
+	if len(args) > 0 && args[0] == "leave" {
+		return goAway(ctx, args[1:], log)
+	}
 	s, err := read(args, os.Getenv)
 	if err != nil {
 		return err
@@ -46,4 +56,25 @@ func run(ctx context.Context, args []string, log *slog.Logger) error {
 	}
 	log.Info("running", "identity", s.Identity, "cluster", s.Policy.Cluster, "listen", r.Address(), "webhook", r.WebhookAddress())
 	return r.Run(ctx)
+}
+
+// goAway is the command leave.
+func goAway(ctx context.Context, args []string, log *slog.Logger) error {
+	fs := flag.NewFlagSet("forwarder leave", flag.ContinueOnError)
+	kubeconfig := fs.String("kubeconfig", "", "kubeconfig file; without it the Pod's own ServiceAccount is used, never an ambient one")
+	o := leave.Options{Now: time.Now, Say: func(waiting []string) { log.Info("waiting for readiness gates", "pods", waiting) }}
+	fs.StringVar(&o.Configuration, "webhook-configuration", "clb-direct", "name of the MutatingWebhookConfiguration")
+	fs.StringVar(&o.Policy, "gate-policy", "clb-direct-gate", "name of the MutatingAdmissionPolicyBinding")
+	fs.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for readiness gates")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	config, err := kubeConfig(*kubeconfig)
+	if err != nil {
+		return err
+	}
+	if o.Client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("reaching the API server: %w", err)
+	}
+	return leave.Run(ctx, o)
 }

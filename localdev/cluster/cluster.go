@@ -52,6 +52,9 @@ type Options struct {
 	StateDir string
 	// ServiceCIDR is the range of ClusterIPs. Default: DefaultServiceCIDR.
 	ServiceCIDR string
+	// Audit names users whose requests are written down, one JSON line each of kind
+	// audit.k8s.io/v1 Event at level Metadata, in AuditLog. Default: none, and no log.
+	Audit []string
 	// Progress is told, for a person, what takes time. Default: nobody.
 	Progress io.Writer
 	// Log gets what the components print, each line after the component's name.
@@ -140,7 +143,7 @@ func startOnce(ctx context.Context, opts Options, bins Binaries) (_ *Cluster, er
 	if err != nil {
 		return nil, fmt.Errorf("choosing ports: %w", err)
 	}
-	lay, err := layOut(c.Dir, opts.ServiceCIDR, ports)
+	lay, err := layOut(c.Dir, opts.ServiceCIDR, ports, opts.Audit)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +191,9 @@ func stateDir(given string) (string, error) {
 	}
 	return dir, nil
 }
+
+// AuditLog is where requests are written down, if any are.
+func (c *Cluster) AuditLog() string { return filepath.Join(c.Dir, auditLog) }
 
 // RESTConfig returns a new client configuration with the administrator's rights
 // and no client-side rate limit: the server's own fairness is enough here.

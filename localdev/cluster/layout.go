@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +28,8 @@ const (
 	servingKey          = "serving.key"
 	tokenKey            = "service-account.key"
 	tokenPublicKey      = "service-account.pub"
+	auditPolicy         = "audit.yaml"
+	auditLog            = "audit.log"
 )
 
 // controllers are the only ones that run: those that make, replace and clean up
@@ -59,6 +62,7 @@ type layout struct {
 	server      string
 	ca          []byte
 	admin       *rest.Config
+	audit       bool
 }
 
 // ports of the components, all on 127.0.0.1.
@@ -82,8 +86,8 @@ func freePorts() (ports, error) {
 }
 
 // layOut writes keys, certificates and configuration files below dir.
-func layOut(dir, serviceCIDR string, p ports) (*layout, error) {
-	l := &layout{dir: dir, serviceCIDR: serviceCIDR, ports: p, server: "https://" + loopback(p.apiServer)}
+func layOut(dir, serviceCIDR string, p ports, audit []string) (*layout, error) {
+	l := &layout{dir: dir, audit: len(audit) > 0, serviceCIDR: serviceCIDR, ports: p, server: "https://" + loopback(p.apiServer)}
 	prefix, err := netip.ParsePrefix(serviceCIDR)
 	if err != nil {
 		return nil, fmt.Errorf("reading the service range: %w", err)
@@ -111,6 +115,13 @@ func layOut(dir, serviceCIDR string, p ports) (*layout, error) {
 		tokenKey:        private,
 		tokenPublicKey:  public,
 		schedulerConfig: []byte(fmt.Sprintf(schedulerYAML, filepath.Join(dir, schedulerKubeconfig))),
+	}
+	if l.audit {
+		users, err := json.Marshal(audit)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the audit policy: %w", err)
+		}
+		files[auditPolicy] = fmt.Appendf(nil, auditYAML, users)
 	}
 	for name, identity := range map[string]struct{ user, group string }{
 		// The group, not a role binding, makes the administrator: it works from
@@ -164,6 +175,17 @@ clientConnection:
   burst: 2000
 leaderElection:
   leaderElect: false
+`
+
+// auditYAML writes down requests of some users when they are answered, watches when they
+// begin, and no others.
+const auditYAML = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    users: %s
+  - level: None
 `
 
 func (l *layout) path(name string) string { return filepath.Join(l.dir, name) }
@@ -221,6 +243,9 @@ func (l *layout) specs(bins Binaries, log io.Writer) map[Component]spec {
 			"--bind-address=127.0.0.1",
 			"--secure-port=" + strconv.Itoa(l.ports.scheduler),
 		}, serving...),
+	}
+	if l.audit {
+		args[APIServer] = append(args[APIServer], "--audit-policy-file="+l.path(auditPolicy), "--audit-log-path="+l.path(auditLog))
 	}
 	ready := map[Component]string{
 		Etcd:              etcdURL + "/health",

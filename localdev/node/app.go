@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,6 +57,10 @@ type app struct {
 	answer  Answer
 	onServe func()
 	onExit  func(code int32, message string)
+	// program, where it is not nil, runs in the application's place: everything but its
+	// start and end is its own.
+	program func() (Process, error)
+	process Process
 
 	http  *http.Server
 	conns *handover
@@ -115,6 +120,9 @@ func probeTargets(c *corev1.Container) []probeTarget {
 func (a *app) start() error {
 	a.life, a.die = context.WithCancel(context.Background())
 	a.gone = make(chan struct{})
+	if a.program != nil {
+		return a.runProgram()
+	}
 	a.tcp, a.udp, a.raw = map[int32]net.Listener{}, map[int32]*net.UDPConn{}, map[net.Conn]struct{}{}
 	a.conns = newHandover(a.addr)
 	a.http = &http.Server{
@@ -245,6 +253,10 @@ func (a *app) signal() {
 		return
 	}
 	a.stopping, a.state = true, StateTerminating
+	if a.process != nil {
+		_ = a.process.Signal(syscall.SIGTERM) // it may just have ended
+		return
+	}
 	_ = a.listen() // closes only
 	for conn := range a.raw {
 		// Ends reads, also the next one of a connection that is being answered,
@@ -287,6 +299,15 @@ func (a *app) exit(code int32, message string) {
 	a.mu.Lock()
 	if a.exited {
 		a.mu.Unlock()
+		return
+	}
+	if a.process != nil {
+		a.exited = true
+		a.die()
+		a.mu.Unlock()
+		a.endProgram()
+		a.onExit(code, message)
+		close(a.gone)
 		return
 	}
 	a.end()

@@ -98,12 +98,16 @@ func (w *worker) startContainer(c *container, now time.Time) {
 		ports:   listenPorts(c.spec, w.fleet.opts.ImagePorts),
 		probes:  probeTargets(c.spec),
 		behave:  b,
+		program: w.started(c),
 		onServe: func() { w.record.served.Add(1) },
 		onExit:  func(code int32, message string) { w.post(func() { w.containerExited(c, id, code, message) }) },
 		answer: Answer{
 			Pod: w.pod.Name, Namespace: w.pod.Namespace, UID: string(w.uid),
 			Node: w.host.name, ContainerID: id,
 		},
+	}
+	if c.app.program != nil {
+		c.app.ports = nil
 	}
 	w.note(c, Started)
 	if err := c.app.start(); err != nil {

@@ -32,6 +32,8 @@
 // not run. It needs Linux, and root (or net.ipv4.ip_unprivileged_port_start) for
 // applications on ports below 1024.
 //
+// Containers of images that Options.Programs knows run a real program in a process.
+//
 // The application in a container is described at behaviour, for the annotations
 // that steer it, and at Answer, for what it says.
 package node

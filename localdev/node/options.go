@@ -72,6 +72,9 @@ type Options struct {
 	// besides those it declares, by the image's name without registry and tag.
 	// Default: nginx on 80.
 	ImagePorts map[string][]int32
+	// Programs run in containers of an image, by its name without registry and tag, in
+	// place of the application: real processes. Default: none.
+	Programs map[string]Program
 	// Events makes the nodes write Events (Started, Unhealthy, Killing and so on)
 	// on pods. Warnings are written in any case. Default: no.
 	Events bool

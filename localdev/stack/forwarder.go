@@ -12,6 +12,7 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
+	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/shared/event"
 )
 
@@ -87,11 +88,43 @@ func (r *Replica) ended() bool {
 	}
 }
 
+func (s *Stack) startService(context.Context) (err error) {
+	s.service, err = newService()
+	return err
+}
+
+// HookAddress is where the API server reaches the webhook and nodes the drain, host and
+// port: the address of the forwarder's Services.
+func (s *Stack) HookAddress() string { return s.service.addr }
+
 func (s *Stack) startForwarder(ctx context.Context) (err error) {
-	if s.service, err = newService(); err != nil || s.o.NoForwarder {
-		return err
+	if s.o.NoForwarder || s.o.Install != nil {
+		return nil
 	}
 	return s.StartForwarder(ctx, s.o.Transport)
+}
+
+// runForwarder runs the forwarder's program in a container: as its ServiceAccount, and on
+// the pod's address alone.
+func (s *Stack) runForwarder(l node.Launch) (node.Process, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	token, err := s.Cluster.ServiceAccountToken(ctx, l.Pod.Namespace, l.Pod.Spec.ServiceAccountName, 24*time.Hour)
+	if err != nil {
+		return nil, fmt.Errorf("making a token of ServiceAccount %s: %w", l.Pod.Spec.ServiceAccountName, err)
+	}
+	kubeconfig := filepath.Join(s.Dir, l.Pod.Name+".kubeconfig")
+	if err := writeKubeconfig(kubeconfig, s.link.Addr(), s.Cluster, token); err != nil {
+		return nil, err
+	}
+	hook := net.JoinHostPort(l.IP.String(), "8443")
+	env := append(l.Env, "LISTEN="+net.JoinHostPort(l.IP.String(), "8080"), "WEBHOOK_LISTEN="+hook)
+	p, err := Run(s.forwarder, append(l.Args, "--kubeconfig="+kubeconfig), env, prefixed{s.o.Log, l.Pod.Name + " "})
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", l.Container.Image, err)
+	}
+	s.service.add(&Replica{Process: p, hook: hook})
+	return p, nil
 }
 
 // StartForwarder starts the forwarder with a transport, url or invoke, where none

@@ -67,6 +67,13 @@ type Options struct {
 	Transport string
 	// NoForwarder leaves it out: events are the caller's to send.
 	NoForwarder bool
+	// Install, if set, installs what is in the cluster, as soon as there is one, instead of
+	// the plain manifests: ServiceAccount functions at least. Containers of the forwarder's
+	// image then run its program on the nodes (HookAddress, DrainAddress), and none runs
+	// outside.
+	Install func(context.Context, *Stack) error
+	// Audit has the API server write down who of the ServiceAccounts asked for what.
+	Audit bool
 	// Progress tells a person what takes time; Log gets what everything prints.
 	Progress io.Writer
 	Log      io.Writer
@@ -141,11 +148,12 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	s.Bundle, s.forwarder = programs.bundle, programs.forwarder
 	o.say("control plane is up at %s", s.Cluster.Server)
 	for _, step := range []func(context.Context) error{
+		s.startService,
 		s.install,
 		s.startCLB,
 		s.startSCF,
-		s.startNodes,
 		s.startLink,
+		s.startNodes,
 		s.startForwarder,
 	} {
 		if err := step(ctx); err != nil {
@@ -185,7 +193,7 @@ func (s *Stack) startCluster(ctx context.Context) (err error) {
 		s.Cluster, err = cluster.Adopt(s.o.Kubeconfig)
 		return err
 	}
-	s.Cluster, err = cluster.Start(ctx, cluster.Options{Root: s.o.Root, StateDir: filepath.Join(s.Dir, "cluster"), Progress: s.o.Progress, Log: s.o.Log})
+	s.Cluster, err = cluster.Start(ctx, cluster.Options{Root: s.o.Root, StateDir: filepath.Join(s.Dir, "cluster"), Audit: auditing(s.o), Progress: s.o.Progress, Log: s.o.Log})
 	return err
 }
 
@@ -230,6 +238,9 @@ func (s *Stack) startNodes(ctx context.Context) (err error) {
 	}
 	o := s.o.Node
 	o.Config, o.Nodes = s.Cluster.RESTConfig(), s.o.Nodes
+	if s.o.Install != nil {
+		o.Programs = map[string]node.Program{"forwarder": s.runForwarder}
+	}
 	o.Log = slog.New(slog.NewTextHandler(prefixed{s.o.Log, "node "}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.Nodes, err = node.Start(ctx, o)
 	return err
@@ -256,14 +267,14 @@ func (s *Stack) Close() error {
 	if s.service != nil {
 		errs = append(errs, s.service.proxy.Close())
 	}
-	if s.link != nil {
-		errs = append(errs, s.link.Close())
-	}
 	if s.SCF != nil {
 		errs = append(errs, s.SCF.Close())
 	}
 	if s.Nodes != nil {
 		errs = append(errs, s.Nodes.Close())
+	}
+	if s.link != nil {
+		errs = append(errs, s.link.Close())
 	}
 	if s.CLB != nil {
 		errs = append(errs, s.CLB.Close())
@@ -275,6 +286,18 @@ func (s *Stack) Close() error {
 		errs = append(errs, os.RemoveAll(s.Dir))
 	}
 	return errors.Join(errs...)
+}
+
+// auditing is what of the ServiceAccounts is written down: everything of ours.
+func auditing(o Options) []string {
+	if !o.Audit {
+		return nil
+	}
+	var users []string
+	for _, name := range []string{"functions", "forwarder", "leave"} {
+		users = append(users, "system:serviceaccount:"+Namespace+":"+name)
+	}
+	return users
 }
 
 func secret() (string, error) {

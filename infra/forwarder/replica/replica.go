@@ -70,6 +70,8 @@ type Webhook struct {
 	// Service, Secret and Configuration are the names of its Service and Secret, both
 	// in the forwarder's namespace, and of its MutatingWebhookConfiguration.
 	Service, Secret, Configuration string
+	// Owner is the ClusterRole that the configuration goes with, "" for none.
+	Owner string
 }
 
 // Drain says how pods are drained before their containers are told to end. It is served
@@ -167,7 +169,7 @@ func (r *Replica) prepareWebhook(x *index.Index, edge *kube.Client) error {
 	}
 	keeper := &webhook.Keeper{Client: r.client, Namespace: r.o.Namespace, Name: w.Secret, Hosts: hosts, Now: time.Now}
 	registration := &webhook.Registration{
-		Client: r.client, Name: w.Configuration, URL: w.URL,
+		Client: r.client, Name: w.Configuration, URL: w.URL, Owner: w.Owner,
 		Service: admissionregistrationv1.ServiceReference{
 			Namespace: r.o.Namespace, Name: w.Service, Path: new(webhook.Path), Port: new(int32(443)),
 		},
@@ -183,6 +185,8 @@ func (r *Replica) prepareWebhook(x *index.Index, edge *kube.Client) error {
 	})
 	r.gate = drain.New(drain.Options{Index: x, Send: r.relay.Drain, Propagation: r.o.Drain.Propagation, Count: r.metrics.held, Log: r.o.Log})
 	mux.Handle(drain.Pattern, r.gate)
+	// For whoever wants to know whether a node reaches this address.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	r.handler = mux
 	return nil
 }

@@ -47,6 +47,7 @@ func TestForwarder(t *testing.T) {
 	t.Run("IngressOverPlainServices", func(t *testing.T) { testIngress(t, w) })
 	t.Run("SecretsOfIngressesAreFollowed", func(t *testing.T) { testSecrets(t, w, first) })
 	t.Run("BrokenWebhookIsMended", func(t *testing.T) { testMending(t, w) })
+	t.Run("LeavingEndsGates", func(t *testing.T) { testLeaving(t, w) })
 	t.Run("MetricsTell", func(t *testing.T) { testMetrics(t, first) })
 	// Before the API server is killed: one that has just started forbids everything.
 	if log := w.log.String(); strings.Contains(log, "forbidden") {

@@ -144,9 +144,7 @@ func newWorld(t *testing.T) *world {
 	if w.client, err = kubernetes.NewForConfig(c.RESTConfig()); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"namespace", "functions-rbac", "forwarder-rbac", "forwarder"} {
-		w.kubectl(t, "apply", "-f", "../../manifests/"+f+".yaml")
-	}
+	w.kubectl(t, "apply", "-f", "../../manifests")
 	return w
 }
 
@@ -180,7 +178,7 @@ func (w *world) start(t *testing.T, name string) (r *Replica, stop func()) {
 		Policy:    desired.Policy{Cluster: "cls-1", Claim: desired.ByAnnotation, Network: desired.VPCCNI},
 		Namespace: system, Identity: name, Transport: tr, SendTimeout: 5 * time.Second, Parallel: 8,
 		Election: Election{Lease: "clb-direct-forwarder", Duration: 3 * time.Second, Renew: 2 * time.Second, Retry: 200 * time.Millisecond},
-		Webhook:  Webhook{Listen: hook, URL: "https://" + hook + "/mutate", Service: "clb-direct-forwarder", Secret: "clb-direct-webhook", Configuration: "clb-direct"},
+		Webhook:  Webhook{Listen: hook, URL: "https://" + hook + "/mutate", Service: "clb-direct-forwarder", Secret: "clb-direct-webhook", Configuration: "clb-direct", Owner: "clb-direct-forwarder"},
 		Listen:   "127.0.0.1:0", Discover: 200 * time.Millisecond, Mend: 500 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(w.log, nil)).With("replica", name),
 	})

@@ -23,6 +23,11 @@ const (
 	WebhookName = "gate.webhook.clb-direct.io"
 	// nowhere is a namespace that can't exist: an empty list would match them all.
 	nowhere = "no_namespace"
+	// Leaving is an annotation of the configuration: when an uninstall began (RFC 3339).
+	Leaving = "clb-direct.io/leaving"
+	// leaving is how long that counts: an uninstall that failed without taking it back
+	// must not keep pods from their gates for ever.
+	leaving = 10 * time.Minute
 	// timeoutSeconds is what a pod's creation waits for us at most.
 	timeoutSeconds = 3
 )
@@ -42,6 +47,9 @@ type Registration struct {
 	// URL, if set, is how the API server reaches us; else Service is.
 	URL     string
 	Service admissionregistrationv1.ServiceReference
+	// Owner is the ClusterRole that the configuration goes with, so that an uninstall
+	// leaves none behind; "" for nothing.
+	Owner string
 	// Namespaces are those with something claimed.
 	Namespaces func() []string
 	// Leading tells whether this replica may take namespaces away.
@@ -86,12 +94,20 @@ func (r *Registration) ensure(ctx context.Context, authority []byte) error {
 		}
 		r.last = had
 	}
-	want := r.webhooks(trusted(r.last, authority), r.namespaces(registered(r.last)))
-	if equality.Semantic.DeepEqual(r.last.Webhooks, want) {
+	namespaces := r.namespaces(registered(r.last))
+	if r.left(r.last) {
+		namespaces = []string{nowhere}
+	}
+	want := r.webhooks(trusted(r.last, authority), namespaces)
+	owners, err := r.owners(ctx)
+	if err != nil {
+		return err
+	}
+	if equality.Semantic.DeepEqual(r.last.Webhooks, want) && equality.Semantic.DeepEqual(r.last.OwnerReferences, owners) {
 		return nil
 	}
 	next := r.last.DeepCopy()
-	next.Webhooks = want
+	next.Webhooks, next.OwnerReferences = want, owners
 	now, err := configurations.Update(ctx, next, metav1.UpdateOptions{})
 	if err != nil {
 		return fmt.Errorf("writing webhook configuration %s: %w", r.Name, err)
@@ -101,8 +117,12 @@ func (r *Registration) ensure(ctx context.Context, authority []byte) error {
 }
 
 func (r *Registration) create(ctx context.Context, authority []byte) error {
+	owners, err := r.owners(ctx)
+	if err != nil {
+		return err
+	}
 	made, err := r.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, &admissionregistrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: map[string]string{"app.kubernetes.io/part-of": "clb-direct"}},
+		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: map[string]string{"app.kubernetes.io/part-of": "clb-direct"}, OwnerReferences: owners},
 		Webhooks:   r.webhooks(authority, r.namespaces(nil)),
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -110,6 +130,43 @@ func (r *Registration) create(ctx context.Context, authority []byte) error {
 	}
 	r.last = made
 	return nil
+}
+
+// owners refer to the ClusterRole, if it is there: the garbage collector takes the
+// configuration with it. Nothing waits for anything, so no right over its finalizers is
+// needed.
+func (r *Registration) owners(ctx context.Context) ([]metav1.OwnerReference, error) {
+	if r.Owner == "" {
+		return nil, nil
+	}
+	role, err := r.Client.RbacV1().ClusterRoles().Get(ctx, r.Owner, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading ClusterRole %s: %w", r.Owner, err)
+	}
+	return []metav1.OwnerReference{{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: role.Name, UID: role.UID}}, nil
+}
+
+// MatchNothing has a configuration speak of no namespace.
+func MatchNothing(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	for i := range c.Webhooks {
+		c.Webhooks[i].NamespaceSelector = selecting([]string{nowhere})
+	}
+}
+
+// selecting selects namespaces by name.
+func selecting(namespaces []string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+		Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: namespaces,
+	}}}
+}
+
+// left tells whether an uninstall is under way.
+func (r *Registration) left(c *admissionregistrationv1.MutatingWebhookConfiguration) bool {
+	began, err := time.Parse(time.RFC3339, c.Annotations[Leaving])
+	return err == nil && r.Now().Sub(began) < leaving
 }
 
 // namespaces are those that should be registered, given those that are. Sorted,
@@ -162,11 +219,9 @@ func (r *Registration) webhooks(authority []byte, namespaces []string) []admissi
 				Scope: new(admissionregistrationv1.NamespacedScope),
 			},
 		}},
-		FailurePolicy: new(admissionregistrationv1.Ignore),
-		MatchPolicy:   new(admissionregistrationv1.Equivalent),
-		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
-			Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: namespaces,
-		}}},
+		FailurePolicy:     new(admissionregistrationv1.Ignore),
+		MatchPolicy:       new(admissionregistrationv1.Equivalent),
+		NamespaceSelector: selecting(namespaces),
 		ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
 			Key: model.AdmissionLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{model.AdmissionOff},
 		}}},
