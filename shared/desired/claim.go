@@ -24,6 +24,9 @@ const (
 	// Readiness is "live" to let the gate follow the CLB's health after it was
 	// first met; the default, "sticky", is TKE's behaviour.
 	Readiness = "clb-direct.io/readiness"
+	// ReadinessPolicy says what becomes of a gate while what decides it is away: see
+	// OpenAfter.
+	ReadinessPolicy = "clb-direct.io/readiness-policy"
 )
 
 // Annotations we write on Services.

@@ -178,6 +178,12 @@ type Note struct {
 	Message string
 }
 
+// OpenedByPolicy is the note of a gate that was opened without the load balancer's word.
+func OpenedByPolicy(p *model.Pod, message string) Note {
+	return Note{Kind: "Pod", Ref: p.Ref(), UID: p.UID, Warning: true, Reason: "ReadinessGateOpenedByPolicy",
+		Message: "the pod counts as ready although no load balancer is known to have found it healthy: " + message}
+}
+
 // Component is what our Events say they are from.
 const Component = "clb-direct"
 

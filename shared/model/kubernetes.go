@@ -15,6 +15,10 @@ const GateType = "cloud.tencent.com/load-balancer-backendgroup-ready"
 // the pod, the gate is TKE's.
 const GateMark = "clb-direct.io/gate"
 
+// GateOpened is the reason of a gate that was opened by declared policy, as nobody could
+// tell what the load balancer says. It isn't met: it is decided anew until it is.
+const GateOpened = "OpenedByPolicy"
+
 // Kind is a kind of Kubernetes object.
 type Kind string
 
@@ -101,6 +105,10 @@ func (p *Pod) Ref() Ref { return Ref{Namespace: p.Namespace, Name: p.Name} }
 // Terminal tells whether the pod has ended for good: its address may already be
 // somebody else's.
 func (p *Pod) Terminal() bool { return p.Phase == "Succeeded" || p.Phase == "Failed" }
+
+// GateMet tells whether the pod's gate was found met: as long as its sandbox is the same,
+// there is nothing left to decide.
+func (p *Pod) GateMet() bool { return p.Gate != nil && p.Gate.Status && p.Gate.Reason != GateOpened }
 
 // Condition is a pod condition.
 type Condition struct {

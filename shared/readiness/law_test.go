@@ -26,6 +26,8 @@ func drawBinding(t *rapid.T, i int) Binding {
 	b.Check.Enabled = rapid.Bool().Draw(t, "checked")
 	b.Check.Interval = rapid.SampledFrom([]int{2, 5}).Draw(t, "interval")
 	b.Unconfirmed = rapid.IntRange(0, 4).Draw(t, "unconfirmed") == 0
+	b.Unseen = rapid.IntRange(0, 4).Draw(t, "unseen") == 0
+	b.OpenAfter = rapid.SampledFrom([]time.Duration{0, 30 * time.Second, 2 * time.Minute}).Draw(t, "open after")
 	b.Target.Tag = rapid.SampledFrom([]string{uid, uid, uid, other, ""}).Draw(t, "tag")
 	b.Target.Weight = rapid.SampledFrom([]int{b.Weight, b.Weight, 0, 10}).Draw(t, "target's weight")
 	switch rapid.SampledFrom([]string{"normal", "normal", "adopted", "unknown", "none"}).Draw(t, "registration") {
@@ -50,8 +52,8 @@ func drawObservation(t *rapid.T) Observation {
 	}
 	if rapid.Bool().Draw(t, "has gate") {
 		p.Gate = &model.Condition{
-			Status: rapid.Bool().Draw(t, "gate"), Reason: rapid.SampledFrom([]string{ReasonReady, ReasonNotReady}).Draw(t, "gate's reason"),
-			Message: MessageReady, Since: after(drawSeconds(t, 0, 120, "gate since")),
+			Status: rapid.Bool().Draw(t, "gate"), Reason: rapid.SampledFrom([]string{ReasonReady, ReasonNotReady, ReasonOpened}).Draw(t, "gate's reason"),
+			Message: rapid.SampledFrom([]string{MessageReady, "it" + fails}).Draw(t, "gate's message"), Since: after(drawSeconds(t, 0, 120, "gate since")),
 		}
 	}
 	o := Observation{Pod: p, Now: after(drawSeconds(t, 0, 200, "now")), Live: rapid.Bool().Draw(t, "live")}
@@ -65,13 +67,13 @@ func drawObservation(t *rapid.T) Observation {
 // sticks tells by the design's words whether a gate that is True stays so unasked.
 func sticks(o Observation) bool {
 	g := o.Pod.Gate
-	return g != nil && g.Status && !o.Live && !o.Pod.SandboxSince.After(g.Since)
+	return g != nil && g.Status && g.Reason != ReasonOpened && !o.Live && !o.Pod.SandboxSince.After(g.Since)
 }
 
 // sound tells by the design's words whether a binding may be called met.
 func sound(b Binding, o Observation) bool {
 	t := b.Target
-	if b.State != Listening || t == nil || t.Tag != o.Pod.UID || b.Unconfirmed {
+	if b.State != Listening || t == nil || t.Tag != o.Pod.UID || b.Unconfirmed || b.Unseen {
 		return false
 	}
 	if b.Weight == 0 {
@@ -109,6 +111,8 @@ func decisionLaws(t *rapid.T) {
 			t.Fatalf("a gate that was met did not stay: %+v", d)
 		}
 		return
+	case d.Status && d.Reason == ReasonOpened:
+		checkOpened(t, o, d)
 	case d.Status && len(held) > 0:
 		if !o.Pod.ContainersReady {
 			t.Fatalf("True before the containers are ready")
@@ -131,6 +135,35 @@ func decisionLaws(t *rapid.T) {
 	checkWrite(t, o, d)
 	checkOrder(t, o, d)
 	checkTime(t, o, d)
+}
+
+// checkOpened: a gate is open by policy only if every object whose place isn't sound has
+// it so, none of them knows the pod to be Dead, and it is time, or was before.
+func checkOpened(t *rapid.T, o Observation, d Decision) {
+	g := o.Pod.Gate
+	was := g != nil && g.Status && g.Reason == ReasonOpened && !o.Pod.SandboxSince.After(g.Since)
+	if !o.Pod.ContainersReady || d.Recheck <= 0 || d.Opened == was {
+		t.Fatalf("opened by policy: %+v, open before %t", d, was)
+	}
+	unsound := 0
+	for _, b := range holding(o) {
+		if sound(b, o) {
+			continue
+		}
+		unsound++
+		if b.OpenAfter == 0 || b.Target != nil && !b.Unseen && b.State == Listening && b.Health == model.Dead {
+			t.Fatalf("opened in spite of %+v", b)
+		}
+		if !was && o.Now.Sub(o.Pod.ContainersReadySince) < b.OpenAfter {
+			t.Fatalf("opened %s after ContainersReady, want %s", o.Now.Sub(o.Pod.ContainersReadySince), b.OpenAfter)
+		}
+	}
+	if unsound == 0 {
+		t.Fatalf("opened by policy, and everything is met: %+v", d)
+	}
+	if o.Live && g != nil && g.Status && g.Reason != ReasonOpened && !o.Pod.SandboxSince.After(g.Since) {
+		t.Fatal("a live gate was opened by policy that nobody had seen closed")
+	}
 }
 
 // checkWrite: what differs is written, and so is what was true of another sandbox;
@@ -208,10 +241,10 @@ func TestOpensAtLast(t *testing.T) {
 			if b.State == Making || b.Target == nil {
 				*b = binding(named(b.Name))
 			}
-			b.Target.Tag, b.Target.Weight, b.Unconfirmed, b.Health = uid, b.Weight, false, model.Alive
+			b.Target.Tag, b.Target.Weight, b.Unconfirmed, b.Unseen, b.Health = uid, b.Weight, false, false, model.Alive
 		}
 		d := Decide(o)
-		if !d.Status {
+		if !d.Status || d.Reason == ReasonOpened {
 			t.Fatalf("everything is as wanted, and yet: %+v", d)
 		}
 		if strings.Contains(d.Message, "2026") {

@@ -18,7 +18,10 @@ const (
 	ReasonNotReady = "LoadBalancerNetworkGroupNotReady"
 	// ReasonNoBinding: no load balancer has anything to say about the pod.
 	ReasonNoBinding = "LoadBalancerNetworkGroupNoBinding"
-	MessageReady    = `Marking condition "` + model.GateType + `" to True.`
+	// ReasonOpened: what decides is away, and the objects that select the pod have it
+	// open all the same after a time.
+	ReasonOpened = model.GateOpened
+	MessageReady = `Marking condition "` + model.GateType + `" to True.`
 )
 
 // NoBindingGrace is how long after ContainersReady a pod with a gate but without
@@ -72,6 +75,11 @@ type Binding struct {
 	// Unconfirmed: only health was read, and Target is inferred from it. Enough to
 	// say what is being waited for, never to be met.
 	Unconfirmed bool
+	// Unseen: the CLB couldn't be asked at all.
+	Unseen bool
+	// OpenAfter is how long after ContainersReady the object has the gate open although
+	// what decides is away; 0 for never.
+	OpenAfter time.Duration
 }
 
 // Promising tells whether the binding could be met by what is known so far.
@@ -114,7 +122,7 @@ func (d Decision) Pending() bool { return !d.Status }
 func Decide(o Observation) Decision {
 	p := o.Pod
 	fresh := p.Gate != nil && p.Gate.Status && newSandbox(p)
-	if p.Gate != nil && p.Gate.Status && !o.Live && !fresh {
+	if p.GateMet() && !o.Live && !fresh {
 		return Decision{Status: true, Reason: p.Gate.Reason, Message: p.Gate.Message}
 	}
 	d := decide(o)
@@ -153,11 +161,13 @@ func decide(o Observation) Decision {
 	recheck := time.Duration(0)
 	var first string
 	var inferred bool
+	policy := newPolicy(o)
 	for _, b := range holding {
 		met, why, wait := b.met(o)
 		if met {
 			continue
 		}
+		policy.add(b)
 		// What is known to be amiss says more than what only wasn't looked at to the
 		// end, which is so because of the former.
 		if guess := b.Unconfirmed && b.Promising(); first == "" || inferred && !guess {
@@ -168,7 +178,8 @@ func decide(o Observation) Decision {
 		}
 	}
 	if first != "" {
-		return Decision{Reason: ReasonNotReady, Message: note(first, released), Recheck: recheck}
+		closed := Decision{Reason: ReasonNotReady, Message: note(first, released), Recheck: recheck}
+		return policy.apply(closed)
 	}
 	return Decision{Status: true, Reason: ReasonReady, Message: MessageReady}
 }
@@ -194,6 +205,8 @@ func (b Binding) met(o Observation) (ok bool, why string, wait time.Duration) {
 	switch {
 	case b.State == Making:
 		return false, b.Detail, Poll
+	case b.Unseen:
+		return false, fmt.Sprintf("the CLB can't be asked about %s", b.Address), Poll
 	case t == nil:
 		return false, fmt.Sprintf("waiting for the CLB to bind %s", b.Address), Poll
 	case t.Tag != o.Pod.UID:
@@ -209,7 +222,7 @@ func (b Binding) met(o Observation) (ok bool, why string, wait time.Duration) {
 	case b.Health == model.Close:
 		return false, fmt.Sprintf("the CLB does not check %s although its health check is on: is the listener stopped?", b.Address), Poll
 	case b.Health == model.Dead:
-		return false, fmt.Sprintf("the CLB's health check of %s fails: does the pod answer there, and do its security groups let the CLB in?", b.Address), Poll
+		return false, fmt.Sprintf("the CLB's health check of %s"+fails, b.Address), Poll
 	case b.Health != model.Alive:
 		return false, fmt.Sprintf("waiting for the CLB's health check of %s", b.Address), Poll
 	}
@@ -218,6 +231,9 @@ func (b Binding) met(o Observation) (ok bool, why string, wait time.Duration) {
 	}
 	return true, "", 0
 }
+
+// fails is what the message says of a pod that the CLB has found Dead.
+const fails = " fails: does the pod answer there, and do its security groups let the CLB in?"
 
 // settled tells how long Alive must still be doubted: a verdict that could have
 // been reached about whoever had the address before says nothing about this pod.

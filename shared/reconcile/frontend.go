@@ -76,6 +76,9 @@ func (p *pass) sort(ctx context.Context, s *subject, byLB map[string][]*ward) {
 	case !ours:
 		return
 	}
+	for _, problem := range desired.GateProblems(s.Front) {
+		p.warn(ctx, s.Front, "InvalidAnnotation", problem.String())
+	}
 	w := &ward{subject: s}
 	if err := p.intend(ctx, w); err != nil {
 		p.fail(err)

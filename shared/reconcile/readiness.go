@@ -89,7 +89,7 @@ func (p *pass) waiting(ctx context.Context, subjects []*subject) ([]*model.Pod, 
 		if !pod.Gated || pod.Terminal() || pod.Deleting || !p.ours(pod, selected.Of(pod)) {
 			return true
 		}
-		return pod.Gate != nil && pod.Gate.Status && pod.SandboxSince.Before(pod.Gate.Since) && !live(selected.Of(pod))
+		return pod.GateMet() && pod.SandboxSince.Before(pod.Gate.Since) && !live(selected.Of(pod))
 	}), nil
 }
 
@@ -104,7 +104,10 @@ func (p *pass) ours(pod *model.Pod, selecting []*desired.Backing) bool {
 // live tells whether one of the objects that select a pod asks for a gate that follows
 // health.
 func live(selecting []*desired.Backing) bool {
-	return slices.ContainsFunc(selecting, func(b *desired.Backing) bool { return b.Front.Annotations[desired.Readiness] == "live" })
+	return slices.ContainsFunc(selecting, func(b *desired.Backing) bool {
+		yes, _ := desired.Live(b.Front)
+		return yes
+	})
 }
 
 // decide is the readiness pass over given pods, with all the objects that there
@@ -113,7 +116,7 @@ func (p *pass) decide(ctx context.Context, session *clb.Session, subjects []*sub
 	view, err := p.view(ctx, session, subjects, pods)
 	if err != nil {
 		p.fail(err)
-		return
+		view = p.blind(subjects)
 	}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
@@ -126,6 +129,9 @@ func (p *pass) decide(ctx context.Context, session *clb.Session, subjects []*sub
 			Now:        p.Now(),
 			Live:       live(view.selected.Of(pod)),
 		})
+		if view.unseen && !d.Opened {
+			continue // nothing is known, so nothing else can be said
+		}
 		g.Go(func() error {
 			// Thousands of gates may take longer than the function has.
 			late := d.Write && p.late(gctx, patchReserve)
@@ -165,7 +171,11 @@ func (p *pass) write(ctx context.Context, pod *model.Pod, d readiness.Decision) 
 		return err
 	}
 	p.wrote("Conditions", 1)
-	if d.Opened {
+	switch {
+	case d.Opened && d.Reason == readiness.ReasonOpened:
+		p.wrote("GatesOpened", 1)
+		p.note(ctx, kube.OpenedByPolicy(pod, d.Message))
+	case d.Opened:
 		p.note(ctx, kube.Note{Kind: "Pod", Ref: pod.Ref(), UID: pod.UID, Warning: true, Reason: "ReadinessGateOpened",
 			Message: "the pod has a readiness gate but no load balancer binds it: " + d.Message})
 	}

@@ -174,7 +174,7 @@ func (s *survey) readPods(ctx context.Context) error {
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
 		pods, err := s.Kube.Pods(ctx, kube.PodQuery{Namespace: namespace, Keep: func(pod *model.Pod) bool {
-			return pod.Gated && (pod.Gate == nil || !pod.Gate.Status) || len(selected.Of(pod)) > 0
+			return pod.Gated && !pod.GateMet() || len(selected.Of(pod)) > 0
 		}})
 		if err != nil {
 			return err
@@ -376,7 +376,7 @@ func (s *survey) wait() {
 	claimed := s.claimed(slices.Clone(s.subjects))
 	selected := desired.NewSelected(backingsOf(claimed))
 	for _, pod := range s.pods {
-		if pod.Gated && !pod.Terminal() && !pod.Deleting && (pod.Gate == nil || !pod.Gate.Status) && s.pass.ours(pod, selected.Of(pod)) {
+		if pod.Gated && !pod.Terminal() && !pod.Deleting && !pod.GateMet() && s.pass.ours(pod, selected.Of(pod)) {
 			s.readiness = append(s.readiness, pod)
 		}
 	}

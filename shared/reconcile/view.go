@@ -31,7 +31,9 @@ type view struct {
 	confirmed map[string]bool
 	// narrowed: listeners were read before health, which was asked for some of them.
 	narrowed bool
-	scope    scope
+	// unseen: the CLBs couldn't be asked.
+	unseen bool
+	scope  scope
 }
 
 // scope says how far a view goes. The zero value is that of a decision.
@@ -60,8 +62,8 @@ func (p *pass) view(ctx context.Context, session *clb.Session, subjects []*subje
 	return p.look(ctx, session, subjects, pods, scope{})
 }
 
-// look makes a view of some scope.
-func (p *pass) look(ctx context.Context, session *clb.Session, subjects []*subject, pods []*model.Pod, how scope) (*view, error) {
+// emptyView is a view in which nothing has been seen yet.
+func (p *pass) emptyView(subjects []*subject, how scope) *view {
 	v := &view{
 		pass: p, scope: how, subjects: subjects, selected: desired.NewSelected(backingsOf(subjects)), refused: map[*model.Front]map[string]string{}, held: map[*desired.Backing]bool{},
 		spots: map[model.Spot]seen{}, targets: map[model.Key]model.Target{}, confirmed: map[string]bool{}, healthRead: p.Now(),
@@ -69,6 +71,19 @@ func (p *pass) look(ctx context.Context, session *clb.Session, subjects []*subje
 	for _, s := range subjects {
 		v.refused[s.Front] = desired.RefusedOf(s.Front)
 	}
+	return v
+}
+
+// blind is the view of a pass to which the CLBs have said nothing.
+func (p *pass) blind(subjects []*subject) *view {
+	v := p.emptyView(subjects, scope{})
+	v.unseen = true
+	return v
+}
+
+// look makes a view of some scope.
+func (p *pass) look(ctx context.Context, session *clb.Session, subjects []*subject, pods []*model.Pod, how scope) (*view, error) {
+	v := p.emptyView(subjects, how)
 	var lbs []string
 	for _, pod := range pods {
 		if !how.matters(pod) {
@@ -291,7 +306,8 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 	out := make([]readiness.Binding, 0, len(backings))
 	direct, why := desired.Direct(pod, v.Policy)
 	for _, backing := range backings {
-		b := readiness.Binding{Name: backing.Name, Weight: desired.DesiredWeight(pod, backing.Front.Kind)}
+		b := readiness.Binding{Name: backing.Name, Weight: desired.DesiredWeight(pod, backing.Front.Kind), Unseen: v.unseen}
+		b.OpenAfter, _ = desired.OpenAfter(backing.Front)
 		code := desired.RefusedCode(v.refused[backing.Front], backing.Key)
 		at, there := v.spots[backing.Spot]
 		there = there && v.holds(backing)
@@ -303,7 +319,7 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 			b.State, b.Detail = readiness.Refused, backing.Broken
 		case !hasPort:
 			b.State, b.Detail = readiness.NoPort, fmt.Sprintf("no container declares a %s port named %q", backing.Port.Protocol, backing.Port.TargetName)
-		case code != "" && (code == desired.CodeSharedBackend || !there):
+		case code != "" && (code == desired.CodeSharedBackend || !there && !v.unseen):
 			// What is there and holds something counts, whatever was refused since.
 			b.State, b.Detail = readiness.Refused, fmt.Sprintf("refused with %s, see the %s's Events", code, backing.Front.Kind)
 		default:

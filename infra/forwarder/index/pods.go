@@ -104,7 +104,8 @@ func (x *Index) markDecision(p *model.Pod, moved bool, version string, m marks) 
 	claimed := x.claimedBy(p)
 	live := false
 	for _, f := range claimed {
-		live = live || f.Annotations[desired.Readiness] == "live"
+		follows, _ := desired.Live(f.Front)
+		live = live || follows
 	}
 	if !pending(p) && !live && !moved {
 		return
@@ -122,9 +123,9 @@ func (x *Index) markDecision(p *model.Pod, moved bool, version string, m marks) 
 	}
 }
 
-// pending tells whether p waits for its gate.
+// pending tells whether p waits for its gate, or has it open by policy alone.
 func pending(p *model.Pod) bool {
-	return p.Gated && !p.Deleting && !p.Terminal() && (p.Gate == nil || !p.Gate.Status)
+	return p.Gated && !p.Deleting && !p.Terminal() && !p.GateMet()
 }
 
 // targetsMatter tells whether a pod's change may alter its targets. Annotations
