@@ -127,7 +127,7 @@ var edges = []struct {
 	{"shared/reconcile", "a pass is above the edges and below the functions", []string{"shared"}},
 	{"functions", "a function is a pass and its door", []string{"shared", "functions"}},
 	{"infra", "the forwarder watches and tells; it never writes to a CLB", []string{
-		"infra", "shared/admission", "shared/config", "shared/desired", "shared/event", "shared/fault", "shared/kube", "shared/model",
+		"infra", "shared/admission", "shared/config", "shared/desired", "shared/event", "shared/fault", "shared/kube", "shared/model", "shared/readiness",
 	}},
 	{"localdev", "stand-ins for what is outside, and what starts them", []string{"localdev", "infra", "functions", "shared"}},
 }

@@ -6,6 +6,7 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -51,6 +52,17 @@ type Relay struct {
 	mu       sync.Mutex
 	queue    *queue.Queue
 	sequence int64
+	// led is since when it leads, heard how it fared with each partition since.
+	led   time.Time
+	heard map[work.Key]hearing
+}
+
+// hearing is how sends of a partition have fared.
+type hearing struct {
+	// answered is when there was last an answer.
+	answered time.Time
+	// silent: the last send had none.
+	silent bool
 }
 
 // New makes a relay that doesn't send yet.
@@ -58,7 +70,7 @@ func New(o Options) *Relay {
 	if o.Queue.Now == nil {
 		o.Queue.Now = time.Now
 	}
-	r := &Relay{o: o}
+	r := &Relay{o: o, heard: map[work.Key]hearing{}}
 	r.drains = queue.New(r.queueOptions())
 	return r
 }
@@ -100,7 +112,8 @@ func (r *Relay) Offer(marks []work.Mark) {
 func (r *Relay) Lead(ctx context.Context) {
 	q := queue.New(r.queueOptions())
 	r.mu.Lock()
-	r.queue = q
+	r.queue, r.led = q, r.o.Queue.Now()
+	clear(r.heard)
 	r.mu.Unlock()
 	q.Add(r.o.Index.Everything()...)
 	q.Run(ctx)
@@ -109,6 +122,29 @@ func (r *Relay) Lead(ctx context.Context) {
 		r.queue = nil
 	}
 	r.mu.Unlock()
+}
+
+// Silent tells since when a partition has been sent to in vain, if its last send got no
+// answer: since the last one, or since this replica leads.
+func (r *Relay) Silent(k work.Key) (since time.Time, silent bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.heard[k]
+	if h.answered.Before(r.led) {
+		h.answered = r.led
+	}
+	return h.answered, h.silent
+}
+
+func (r *Relay) hear(k work.Key, answered bool, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.heard[k]
+	h.silent = !answered
+	if answered {
+		h.answered = now
+	}
+	r.heard[k] = h
 }
 
 // Stats are the queue's, nil while not leading.
@@ -156,6 +192,9 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
 	reply, err := r.o.Transport.Send(ctx, s.Function, payload)
+	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) { // else it was us who gave up
+		r.hear(s.Key, err == nil, r.o.Queue.Now())
+	}
 	out := queue.Outcome{Reply: reply, Err: err}
 	if transport.EndedBy(err) {
 		out.Ended = data.Attempt

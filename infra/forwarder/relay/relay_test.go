@@ -16,6 +16,7 @@ import (
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
 	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
 	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
+	"github.com/clb-direct/clb-direct/infra/forwarder/work"
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/event"
 	"github.com/clb-direct/clb-direct/shared/fault"
@@ -251,6 +252,34 @@ func TestPermanentFailureIsNotHammered(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if n := len(f.keys()); n < 12 || n > 30 { // two partitions, about one a minute
 			t.Errorf("%d sends in ten minutes", n)
+		}
+	})
+}
+
+// TestSilent: since when a partition is sent to in vain, and that one answer ends it.
+func TestSilent(t *testing.T) {
+	away := true
+	f := &functions{}
+	f.answer = func(event.Request) (event.Reply, error) {
+		if away {
+			return event.Reply{}, errors.New("connection refused")
+		}
+		return event.Reply{}, nil
+	}
+	lead(t, f, func(x *index.Index) { x.SetService(service("default", "web", "lb-1")) }, func(r *Relay, x *index.Index) {
+		led := time.Now()
+		key := work.Key{Function: event.Readiness, Partition: "readiness/0"}
+		time.Sleep(time.Minute)
+		if since, silent := r.Silent(key); !silent || since.After(led) {
+			t.Errorf("want silence since it leads, %s ago; got %t since %s", time.Since(led), silent, time.Since(since))
+		}
+		away = false
+		time.Sleep(2 * time.Minute)
+		if _, silent := r.Silent(key); silent {
+			t.Error("it has answered, and counts as silent")
+		}
+		if _, silent := r.Silent(work.Key{Function: event.Readiness, Partition: "readiness/7"}); silent {
+			t.Error("a partition that was never sent to counts as silent")
 		}
 	})
 }

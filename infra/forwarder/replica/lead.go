@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -96,5 +97,8 @@ func (r *Replica) send(ctx context.Context) {
 		r.metrics.leading.Set(0)
 		r.o.Log.Info("no longer leading", "identity", r.o.Identity)
 	}()
+	var opening sync.WaitGroup
+	opening.Go(func() { r.opener.Run(ctx) })
 	r.relay.Lead(ctx)
+	opening.Wait()
 }

@@ -24,6 +24,7 @@ type metrics struct {
 	decisions *prometheus.CounterVec
 	leading   prometheus.Gauge
 	holds     *prometheus.HistogramVec
+	opened    prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -43,9 +44,12 @@ func newMetrics() *metrics {
 			Name: prefix + "drain_hold_seconds", Help: "How long drain hooks were held, by how that ended.",
 			Buckets: []float64{.1, .25, .5, 1, 2, 3, 5, 7.5, 10, 15, 20},
 		}, []string{"outcome"}),
+		opened: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: prefix + "gates_opened_total", Help: "Readiness gates opened by declared policy, as the function that decides them did not answer.",
+		}),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "leading", Help: "1 while this replica sends."}),
 	}
-	m.registry.MustRegister(m.sends, m.seconds, m.decisions, m.leading, m.holds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.sends, m.seconds, m.decisions, m.leading, m.holds, m.opened, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, d := range []webhook.Decision{webhook.Gated, webhook.Had, webhook.Unselected, webhook.Other, webhook.Malformed, webhook.Unknown} {
 		m.decisions.WithLabelValues(string(d))
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/clb-direct/clb-direct/infra/forwarder/drain"
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
+	"github.com/clb-direct/clb-direct/infra/forwarder/outage"
 	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
 	"github.com/clb-direct/clb-direct/infra/forwarder/relay"
 	"github.com/clb-direct/clb-direct/infra/forwarder/transport"
@@ -92,6 +93,7 @@ type Replica struct {
 	client  kubernetes.Interface
 	watch   *watch.Watch
 	relay   *relay.Relay
+	opener  *outage.Opener
 	upkeep  *webhook.Upkeep
 	gate    *drain.Gate
 	door    *drain.Door
@@ -132,6 +134,7 @@ func New(o Options) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.opener = &outage.Opener{Index: x, Silent: r.relay.Silent, Writer: edge, Opened: r.metrics.opened.Inc, Now: time.Now, Log: o.Log}
 	if err := r.prepareWebhook(x, edge); err != nil {
 		return nil, err
 	}
