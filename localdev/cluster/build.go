@@ -28,11 +28,21 @@ const (
 	builtName = "controlplane"
 )
 
-// modulePath is where the control plane's module lies below the main one's root.
-var modulePath = filepath.Join("localdev", "cluster", "controlplane")
+// product is what is built from a module of its own below the main one.
+type product struct {
+	// about names it for a person, file is its program, module where its module is.
+	about, file, module string
+	// links are names that the program is called by besides its own.
+	links []string
+}
 
 // programs are the names the built binary answers to.
 var programs = []string{string(Etcd), string(APIServer), string(ControllerManager), string(Scheduler), "kubectl"}
+
+var (
+	controlPlane = product{about: "the control plane", file: builtName, module: "localdev/cluster/controlplane", links: programs}
+	kubelet      = product{about: "the kubelet", file: "kubelet", module: "localdev/cluster/kubelet"}
+)
 
 // BuildOptions say where Build finds the sources and keeps the result.
 type BuildOptions struct {
@@ -83,59 +93,71 @@ func Build(ctx context.Context, progress io.Writer, opts BuildOptions) (Binaries
 	if assets != "" && !slices.ContainsFunc(programs, func(p string) bool { return !executable(filepath.Join(assets, p)) }) {
 		return Binaries{Dir: assets}, nil
 	}
-	source, err := sourceDir(ctx, opts.Root)
+	dir, err := made(ctx, progress, opts, controlPlane)
+	return Binaries{Dir: dir, Assets: assets}, err
+}
+
+// BuildKubelet returns the path of the kubelet of the control plane's version, built and
+// kept as Build does. Where the control plane has been built it takes a minute.
+func BuildKubelet(ctx context.Context, progress io.Writer, opts BuildOptions) (string, error) {
+	if progress == nil {
+		progress = io.Discard
+	}
+	dir, err := made(ctx, progress, opts, kubelet)
+	return filepath.Join(dir, kubelet.file), err
+}
+
+// made returns the folder with a product, built if need be.
+func made(ctx context.Context, progress io.Writer, opts BuildOptions, p product) (string, error) {
+	source, err := sourceDir(ctx, opts.Root, p.module)
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	cache := opts.CacheDir
 	if cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return Binaries{}, fmt.Errorf("finding the cache folder: %w", err)
+			return "", fmt.Errorf("finding the cache folder: %w", err)
 		}
 		cache = filepath.Join(user, "clb-direct", "controlplane")
 	}
 	goVersion, err := goCommand(ctx, source, "env", "GOVERSION")
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	flags, err := buildFlags(ctx, source)
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	key, err := sourceHash(source, append(flags, goVersion, runtime.GOOS, runtime.GOARCH)...)
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	dir := filepath.Join(cache, key)
-	bins := Binaries{Dir: dir, Assets: assets}
-	if executable(filepath.Join(dir, builtName)) {
-		return bins, nil
+	if executable(filepath.Join(dir, p.file)) {
+		return dir, nil
 	}
 	unlock, err := lock(ctx, cache, key, progress)
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	defer unlock()
-	if executable(filepath.Join(dir, builtName)) {
-		return bins, nil
+	if executable(filepath.Join(dir, p.file)) {
+		return dir, nil
 	}
-	if err := compile(ctx, source, dir, flags, progress); err != nil {
-		return Binaries{}, err
-	}
-	return bins, nil
+	return dir, compile(ctx, source, dir, p, flags, progress)
 }
 
-// sourceDir finds the control plane's module. The main module's root is asked
+// sourceDir finds a product's module. The main module's root is asked
 // of the go command, which also knows it when the module is a dependency.
-func sourceDir(ctx context.Context, root string) (string, error) {
+func sourceDir(ctx context.Context, root, module string) (string, error) {
 	if root == "" {
 		var err error
 		if root, err = goCommand(ctx, "", "list", "-m", "-f", "{{.Dir}}", mainModule); err != nil {
 			return "", fmt.Errorf("finding the sources: %w", err)
 		}
 	}
-	dir := filepath.Join(root, modulePath)
+	dir := filepath.Join(root, filepath.FromSlash(module))
 	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
 		return "", fmt.Errorf("finding the sources: %w", err)
 	}
@@ -198,21 +220,21 @@ func lock(ctx context.Context, cache, key string, progress io.Writer) (unlock fu
 	}
 }
 
-// compile builds the module into dir. The folder appears whole or not at all.
-func compile(ctx context.Context, source, dir string, flags []string, progress io.Writer) error {
+// compile builds a product into dir. The folder appears whole or not at all.
+func compile(ctx context.Context, source, dir string, p product, flags []string, progress io.Writer) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".building-")
 	if err != nil {
 		return fmt.Errorf("making the build's folder: %w", err)
 	}
 	defer os.RemoveAll(tmp)
 
-	fmt.Fprintln(progress, "building the control plane (once): looking up what Go has built before")
+	fmt.Fprintf(progress, "building %s (once): looking up what Go has built before\n", p.about)
 	stale, err := goCommand(ctx, source, append([]string{"list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"}, append(flags, ".")...)...)
 	if err != nil {
 		return err
 	}
-	meter := newMeter(progress, len(strings.Fields(stale)))
-	cmd := goCmd(ctx, source, append([]string{"build", "-v", "-o", filepath.Join(tmp, builtName)}, append(flags, ".")...)...)
+	meter := newMeter(progress, p.about, len(strings.Fields(stale)))
+	cmd := goCmd(ctx, source, append([]string{"build", "-v", "-o", filepath.Join(tmp, p.file)}, append(flags, ".")...)...)
 	var failure bytes.Buffer
 	cmd.Stderr = io.MultiWriter(&failure, meter)
 	err = cmd.Run()
@@ -220,8 +242,8 @@ func compile(ctx context.Context, source, dir string, flags []string, progress i
 	if err != nil {
 		return fmt.Errorf("compiling: %w: %s", err, lastLines(failure.String(), 20))
 	}
-	for _, name := range programs {
-		if err := os.Symlink(builtName, filepath.Join(tmp, name)); err != nil {
+	for _, name := range p.links {
+		if err := os.Symlink(p.file, filepath.Join(tmp, name)); err != nil {
 			return fmt.Errorf("naming the programs: %w", err)
 		}
 	}

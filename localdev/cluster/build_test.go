@@ -125,7 +125,7 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 	write(t, filepath.Join(source, "go.mod"), "module x\n\ngo 1.26\n", 0o644)
 	write(t, filepath.Join(source, "main.go"), "package main\n\nfunc main() { undefined() }\n", 0o644)
 	dir := filepath.Join(cache, "k")
-	err := compile(t.Context(), source, dir, []string{"-trimpath"}, io.Discard)
+	err := compile(t.Context(), source, dir, controlPlane, []string{"-trimpath"}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "undefined: undefined") {
 		t.Errorf("got %v, want what the compiler says", err)
 	}
@@ -137,7 +137,7 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 
 func TestMeterCounts(t *testing.T) {
 	var out bytes.Buffer
-	m := newMeter(&out, 3)
+	m := newMeter(&out, "the control plane", 3)
 	for _, data := range []string{"a/b\nc", "/d\n"} {
 		if _, err := m.Write([]byte(data)); err != nil {
 			t.Fatal(err)

@@ -78,14 +78,16 @@ type Cluster struct {
 	// Binaries are the programs that run it. Empty for an adopted cluster.
 	Binaries Binaries
 
-	config   *rest.Config
-	etcd     string // its URL, "" for none of ours
-	keepDir  bool
-	mu       sync.Mutex
-	running  map[Component]*process
-	specs    map[Component]spec
-	stopOnce sync.Once
-	stopErr  error
+	config  *rest.Config
+	etcd    string // its URL, "" for none of ours
+	keepDir bool
+	mu      sync.Mutex
+	// authority signs for those that join, nil for none of ours
+	authority *authority
+	running   map[Component]*process
+	specs     map[Component]spec
+	stopOnce  sync.Once
+	stopErr   error
 }
 
 // Start builds the programs if need be, starts them and waits until each says
@@ -148,7 +150,8 @@ func startOnce(ctx context.Context, opts Options, bins Binaries) (_ *Cluster, er
 		return nil, err
 	}
 	c.etcd = "http://" + loopback(ports.etcdClient)
-	c.Server, c.CA, c.config, c.Kubeconfig = lay.server, lay.ca, lay.admin, lay.path(adminKubeconfig)
+	c.Server, c.CA, c.config, c.Kubeconfig = lay.server, lay.ca.pem, lay.admin, lay.path(adminKubeconfig)
+	c.authority = lay.ca
 	c.specs = lay.specs(bins, opts.Log)
 
 	// etcd and the API server start side by side, as the latter waits for its
@@ -201,6 +204,21 @@ func (c *Cluster) RESTConfig() *rest.Config {
 	cfg := rest.CopyConfig(c.config)
 	cfg.QPS = -1
 	return cfg
+}
+
+// ClientKubeconfig returns a kubeconfig for a user in groups, such as a kubelet's. It is an
+// error with a cluster of somebody else's, whose authority isn't ours.
+func (c *Cluster) ClientKubeconfig(user string, groups ...string) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.authority == nil {
+		return nil, fmt.Errorf("making a certificate for %s: the cluster's authority is not ours", user)
+	}
+	pair, err := c.authority.client(user, groups...)
+	if err != nil {
+		return nil, err
+	}
+	return kubeconfig(c.Server, c.CA, user, pair)
 }
 
 // ServiceAccountToken returns a token of a service account, valid for about ttl

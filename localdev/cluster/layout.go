@@ -30,6 +30,8 @@ const (
 	tokenPublicKey      = "service-account.pub"
 	auditPolicy         = "audit.yaml"
 	auditLog            = "audit.log"
+	kubeletClientCert   = "kubelet-client.crt"
+	kubeletClientKey    = "kubelet-client.key"
 )
 
 // controllers are the only ones that run: those that make, replace and clean up
@@ -60,7 +62,7 @@ type layout struct {
 	serviceCIDR string
 	ports       ports
 	server      string
-	ca          []byte
+	ca          *authority
 	admin       *rest.Config
 	audit       bool
 }
@@ -96,11 +98,16 @@ func layOut(dir, serviceCIDR string, p ports, audit []string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.ca = ca.pem
+	l.ca = ca
 	// The "kubernetes" Service has the range's first address.
 	serving, err := ca.server(
 		[]string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
 		[]net.IP{net.IPv4(127, 0, 0, 1), prefix.Masked().Addr().Next().AsSlice()})
+	if err != nil {
+		return nil, err
+	}
+	// Whom a kubelet that asks the API server lets in (kubectl logs, exec).
+	asking, err := ca.client("kube-apiserver-kubelet-client", "system:masters")
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +116,15 @@ func layOut(dir, serviceCIDR string, p ports, audit []string) (*layout, error) {
 		return nil, err
 	}
 	files := map[string][]byte{
-		caFile:          ca.pem,
-		servingCert:     serving.cert,
-		servingKey:      serving.key,
-		tokenKey:        private,
-		tokenPublicKey:  public,
+		caFile:         ca.pem,
+		servingCert:    serving.cert,
+		servingKey:     serving.key,
+		tokenKey:       private,
+		tokenPublicKey: public,
+
+		kubeletClientCert: asking.cert,
+		kubeletClientKey:  asking.key,
+
 		schedulerConfig: []byte(fmt.Sprintf(schedulerYAML, filepath.Join(dir, schedulerKubeconfig))),
 	}
 	if l.audit {
@@ -214,6 +225,10 @@ func (l *layout) specs(bins Binaries, log io.Writer) map[Component]spec {
 			"--advertise-address=127.0.0.1",
 			"--secure-port=" + strconv.Itoa(l.ports.apiServer),
 			"--client-ca-file=" + l.path(caFile),
+			"--kubelet-client-certificate=" + l.path(kubeletClientCert),
+			"--kubelet-client-key=" + l.path(kubeletClientKey),
+			// Nodes' names are nowhere to be looked up.
+			"--kubelet-preferred-address-types=InternalIP",
 			"--authorization-mode=Node,RBAC",
 			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 			"--service-account-key-file=" + l.path(tokenPublicKey),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,6 +14,7 @@ import (
 // one line for each package it had to compile.
 type meter struct {
 	to      io.Writer
+	about   string // what is being built
 	total   int
 	inPlace bool
 	began   time.Time
@@ -29,15 +31,15 @@ const (
 	meterLines   = 15 * time.Second
 )
 
-func newMeter(to io.Writer, total int) *meter {
-	m := &meter{to: to, total: total, began: time.Now(), stop: make(chan struct{}), stopped: make(chan struct{})}
+func newMeter(to io.Writer, about string, total int) *meter {
+	m := &meter{to: to, about: about, total: total, began: time.Now(), stop: make(chan struct{}), stopped: make(chan struct{})}
 	every := meterLines
 	if f, ok := to.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			m.inPlace, every = true, meterInPlace
 		}
 	}
-	fmt.Fprintf(to, "building the control plane: %d packages to compile\n", total)
+	fmt.Fprintf(to, "building %s: %d packages to compile\n", about, total)
 	go m.run(every)
 	return m
 }
@@ -68,9 +70,9 @@ func (m *meter) show() {
 	m.mu.Lock()
 	done := min(m.done, m.total)
 	m.mu.Unlock()
-	line := fmt.Sprintf("building the control plane: %d of %d packages, %s", done, m.total, m.elapsed())
+	line := fmt.Sprintf("building %s: %d of %d packages, %s", m.about, done, m.total, m.elapsed())
 	if done == m.total {
-		line = fmt.Sprintf("building the control plane: linking, %s", m.elapsed())
+		line = fmt.Sprintf("building %s: linking, %s", m.about, m.elapsed())
 	}
 	if m.inPlace {
 		fmt.Fprintf(m.to, "\r\033[K%s", line)
@@ -90,7 +92,7 @@ func (m *meter) finish(err error) {
 	if err != nil {
 		outcome = "not built"
 	}
-	fmt.Fprintf(m.to, "control plane %s after %s\n", outcome, m.elapsed())
+	fmt.Fprintf(m.to, "%s %s after %s\n", strings.TrimPrefix(m.about, "the "), outcome, m.elapsed())
 }
 
 func (m *meter) elapsed() time.Duration { return time.Since(m.began).Round(time.Second) }

@@ -17,13 +17,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/clb-direct/clb-direct/localdev/node/application"
 )
 
 // The states an application is in, as it sees itself.
 const (
-	StateStarting    = "starting"
-	StateReady       = "ready"
-	StateTerminating = "terminating"
+	StateStarting    = application.StateStarting
+	StateReady       = application.StateReady
+	StateTerminating = application.StateTerminating
 )
 
 // Exit codes and reasons as container runtimes report them.
@@ -32,22 +34,8 @@ const (
 	exitSIGKILL = 137
 )
 
-// Answer is what the application says: as the JSON body of an HTTP response to
-// any method and path, as a line for each line over plain TCP on the same port,
-// as a datagram for each datagram.
-type Answer struct {
-	Pod       string `json:"pod"`
-	Namespace string `json:"namespace"`
-	UID       string `json:"uid"`
-	Node      string `json:"node"`
-	// Client is the peer's address and port as the application's socket has it.
-	Client string `json:"client"`
-	// Port is the port that was asked.
-	Port int32 `json:"port"`
-	// State is one of StateStarting, StateReady and StateTerminating.
-	State       string `json:"state"`
-	ContainerID string `json:"container_id"`
-}
+// Answer is what the application says.
+type Answer = application.Answer
 
 // app is the application in one container: one start of it, as one process.
 type app struct {
@@ -63,7 +51,7 @@ type app struct {
 	process Process
 
 	http  *http.Server
-	conns *handover
+	conns *application.Handover
 	life  context.Context // done when the process is ending
 	die   context.CancelFunc
 	wg    sync.WaitGroup // everything that runs in the process
@@ -124,7 +112,7 @@ func (a *app) start() error {
 		return a.runProgram()
 	}
 	a.tcp, a.udp, a.raw = map[int32]net.Listener{}, map[int32]*net.UDPConn{}, map[net.Conn]struct{}{}
-	a.conns = newHandover(a.addr)
+	a.conns = application.NewHandover(net.TCPAddrFromAddrPort(netip.AddrPortFrom(a.addr, 0)))
 	a.http = &http.Server{
 		Handler:           http.HandlerFunc(a.serveHTTP),
 		ReadHeaderTimeout: time.Minute,

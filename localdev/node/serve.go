@@ -2,23 +2,14 @@ package node
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/clb-direct/clb-direct/localdev/node/application"
 )
-
-// longestLine bounds what a plain TCP client may send without a line's end.
-const longestLine = 64 << 10
-
-// methods begin an HTTP/1 request; anything else is plain TCP.
-var methods = [][]byte{
-	[]byte("GET "), []byte("HEAD "), []byte("POST "), []byte("PUT "), []byte("PATCH "),
-	[]byte("DELETE "), []byte("OPTIONS "), []byte("CONNECT "), []byte("TRACE "),
-}
 
 // serveTCP accepts the connections of one port until its listener closes.
 func (a *app) serveTCP(l net.Listener, port int32) {
@@ -43,16 +34,16 @@ func (a *app) serveTCP(l net.Listener, port int32) {
 // HTTP server, the rest is answered here, line by line.
 func (a *app) serveConn(conn net.Conn, port int32) {
 	in := bufio.NewReaderSize(conn, 512)
-	if speaksHTTP(in) {
+	if application.SpeaksHTTP(in) {
 		a.forget(conn)
-		a.conns.give(&peeked{Conn: conn, in: in})
+		a.conns.Give(conn, in)
 		return
 	}
 	defer conn.Close()
 	defer a.forget(conn)
 	client := conn.RemoteAddr().String()
 	for {
-		line, err := readLine(in)
+		line, err := application.ReadLine(in)
 		if len(line) > 0 {
 			a.onServe()
 			answer, ok := a.say(context.Background(), client, port)
@@ -73,38 +64,6 @@ func (a *app) forget(conn net.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.raw, conn)
-}
-
-// speaksHTTP looks at no more bytes than it needs to decide.
-func speaksHTTP(in *bufio.Reader) bool {
-	for n := 1; ; n++ {
-		head, err := in.Peek(n)
-		if err != nil {
-			return false
-		}
-		possible := false
-		for _, m := range methods {
-			if len(head) >= len(m) && bytes.HasPrefix(head, m) {
-				return true
-			}
-			possible = possible || bytes.HasPrefix(m, head)
-		}
-		if !possible {
-			return false
-		}
-	}
-}
-
-// readLine returns a line with its end, or what there is at the end of input.
-func readLine(in *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		line = append(line, part...)
-		if err != bufio.ErrBufferFull || len(line) > longestLine {
-			return line, err
-		}
-	}
 }
 
 // serveUDP answers the datagrams of one port until its socket closes.
@@ -133,57 +92,6 @@ func (a *app) serveUDP(conn *net.UDPConn, port int32) {
 		}
 	}
 }
-
-// peeked is a connection whose first bytes have been looked at.
-type peeked struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-func (p *peeked) Read(b []byte) (int, error) { return p.in.Read(b) }
-
-// WriteTo keeps the looked-at bytes when the connection is copied from.
-func (p *peeked) WriteTo(w io.Writer) (int64, error) { return p.in.WriteTo(w) }
-
-// handover is a listener that is given its connections by others.
-type handover struct {
-	addr  net.Addr
-	queue chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func newHandover(addr netip.Addr) *handover {
-	return &handover{
-		addr:  net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)),
-		queue: make(chan net.Conn),
-		done:  make(chan struct{}),
-	}
-}
-
-func (h *handover) give(c net.Conn) {
-	select {
-	case h.queue <- c:
-	case <-h.done:
-		c.Close()
-	}
-}
-
-func (h *handover) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.queue:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (h *handover) Close() error {
-	h.once.Do(func() { close(h.done) })
-	return nil
-}
-
-func (h *handover) Addr() net.Addr { return h.addr }
 
 // dialer opens connections from one address. Many of them end in TIME_WAIT; the
 // source port is chosen at connect, so that one can be used towards many

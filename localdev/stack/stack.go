@@ -26,6 +26,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/cluster"
 	"github.com/clb-direct/clb-direct/localdev/fault"
+	"github.com/clb-direct/clb-direct/localdev/kubelet"
 	"github.com/clb-direct/clb-direct/localdev/link"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/scf"
@@ -63,6 +64,10 @@ type Options struct {
 	Timers bool
 	// Node are options of the nodes.
 	Node node.Options
+	// Kubelet adds a node with the real kubelet; what ties it to the rest is filled in.
+	// Virtual addresses then come from its Clients, and clients must have theirs from
+	// there, for its pods can't answer to loopback. Nil for none.
+	Kubelet *kubelet.Options
 	// Transport is how the forwarder reaches the functions: url (default) or invoke.
 	Transport string
 	// NoForwarder leaves it out: events are the caller's to send.
@@ -84,6 +89,8 @@ type Stack struct {
 	Dir     string
 	Cluster *cluster.Cluster
 	Nodes   *node.Fleet
+	// Kubelet is the node with the real kubelet, nil without one.
+	Kubelet *kubelet.Node
 	CLB     *clb.Server
 	SCF     *scf.Server
 	Store   *tc3.Store
@@ -154,6 +161,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		s.startSCF,
 		s.startLink,
 		s.startNodes,
+		s.startKubelet,
 		s.startForwarder,
 	} {
 		if err := step(ctx); err != nil {
@@ -175,6 +183,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Nodes == 0 {
 		o.Nodes = 2
+	}
+	if o.Kubelet != nil {
+		o.CLB.PublicVIPs, o.CLB.InternalVIPs = kubelet.VIPs(*o.Kubelet)
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
@@ -275,6 +286,9 @@ func (s *Stack) Close() error {
 	}
 	if s.link != nil {
 		errs = append(errs, s.link.Close())
+	}
+	if s.Kubelet != nil {
+		errs = append(errs, s.Kubelet.Close())
 	}
 	if s.CLB != nil {
 		errs = append(errs, s.CLB.Close())
