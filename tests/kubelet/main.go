@@ -76,7 +76,7 @@ type theatre struct {
 }
 
 // pods is a range so small that pods get the addresses of others that have just ended.
-var pods = netip.MustParsePrefix("10.88.0.0/26")
+var pods = netip.MustParsePrefix("10.88.0.0/27")
 
 // play starts everything, rolls, and ends containers in all the other ways.
 func play(ctx context.Context, o options, r *report) (err error) {

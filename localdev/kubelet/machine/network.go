@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// bridgeMAC is a locally administered address.
+const bridgeMAC = "0a:58:0a:58:00:01"
+
 // makeLinks makes the bridge and the dummy interface. Ranges and names that are taken are
 // left alone and refused.
 func (s Spec) makeLinks() error {
@@ -28,7 +31,9 @@ func (s Spec) makeLinks() error {
 	}
 	gateway := netip.PrefixFrom(First(pods), pods.Bits())
 	for _, args := range [][]string{
-		{"link", "add", s.Bridge, "type", "bridge"},
+		// With an address of its own: else it has the lowest of its ports', and when the pod
+		// of that one goes all others send into the void until they have asked again.
+		{"link", "add", s.Bridge, "address", bridgeMAC, "type", "bridge"},
 		{"link", "set", s.Bridge, "alias", Alias},
 		{"addr", "add", gateway.String(), "dev", s.Bridge},
 		{"link", "set", s.Bridge, "up"},
