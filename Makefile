@@ -7,14 +7,14 @@ export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$
 
 GO ?= go
 RACED = $(shell $(GO) list ./... | grep -v -e /tests/e2e -e /tests/bench)
-LOCALDEV = bin/localdev $(1) $(if $(CLUSTER),-cluster $(CLUSTER))
+LOCALDEV = bin/localdev $(1) $(if $(CLUSTER),-cluster $(CLUSTER)) $(if $(NODE),-node $(NODE))
 
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: bin/localdev ## show a Service bound straight to its pods, end to end (report: out/demo.json)
+demo: bin/localdev $(if $(filter kubelet,$(NODE)),containerd) ## show a Service bound straight to its pods, end to end (report: out/demo.json)
 	$(call LOCALDEV,demo)
 
 demo-ingress: bin/localdev ## the same for Ingresses: hosts, TLS, a rolling update under load (report: out/demo-ingress.json)
@@ -23,7 +23,7 @@ demo-ingress: bin/localdev ## the same for Ingresses: hosts, TLS, a rolling upda
 demo-rollout: bin/localdev ## a rolling update under load in four ways, side by side (report: out/rollout.json, plot: out/rollout.svg)
 	$(call LOCALDEV,demo-rollout)
 
-up: bin/localdev ## start everything on this machine and leave it running (CLUSTER=kubeconfig for a cluster of yours)
+up: bin/localdev $(if $(filter kubelet,$(NODE)),containerd) ## start everything on this machine and leave it running (CLUSTER=kubeconfig for a cluster of yours, NODE=kubelet for a node with the real kubelet)
 	$(call LOCALDEV,up)
 
 down: bin/localdev ## end exactly what `make up` started
@@ -42,6 +42,10 @@ race: cc node ## unit, property and fuzz-seed tests under the race detector
 
 e2e: ## the end-to-end suite, on a real control plane
 	$(GO) test -count=1 -timeout 20m ./tests/e2e # the programs it starts are no inputs that a test cache knows of
+
+e2e-kubelet: containerd ## rolling updates, restarts, evictions and node shutdown on the real kubelet; needs root (report: out/e2e-kubelet.json)
+	$(GO) run ./tests/kubelet -o out/e2e-kubelet.json
+	$(GO) test -count=1 -timeout 20m ./localdev/kubelet/...
 
 e2e-profiles: ## the end-to-end tests that depend on what is disputed about CLB, under each other answer
 	$(GO) test -count=1 -timeout 20m ./tests/e2e -args -profile all
@@ -86,6 +90,7 @@ verify: bin/staticcheck ## format, vet, static analysis, module files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) -C localdev/cluster/controlplane vet ./...
+	$(GO) -C localdev/cluster/kubelet vet ./...
 	bin/staticcheck ./...
 	$(GO) mod verify >/dev/null && $(GO) mod tidy -diff
 
@@ -115,5 +120,13 @@ node: cc # one at a time: apt locks
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; } || \
 	  echo "node could not be installed: tests/nodejs will fail" >&2; }
 
+# A node with the real kubelet needs a container runtime. A Debian machine without one gets
+# it; where that fails, what needs it says what is missing.
+containerd:
+	@command -v containerd >/dev/null && command -v runc >/dev/null && command -v ip >/dev/null && command -v dbus-daemon >/dev/null && \
+	  { test -x /usr/lib/cni/bridge || test -x /opt/cni/bin/bridge; } || { \
+	  echo "the real kubelet needs a container runtime: installing containerd, runc and CNI plugins"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
+
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy manifests verify clean cc node FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy manifests verify clean cc node containerd FORCE

@@ -43,7 +43,7 @@ type running struct {
 func remembered(root string) string { return filepath.Join(root, ".localdev.json") }
 
 // up starts `localdev serve` in a session of its own and waits until it is ready.
-func up(ctx context.Context, root, kubeconfig string) error {
+func up(ctx context.Context, root, kubeconfig, nodeKind string) error {
 	if r, err := recall(root); err == nil && r.alive() {
 		fmt.Printf("already up (process %d); `make down` ends it\n", r.PID)
 		return nil
@@ -73,6 +73,9 @@ func up(ctx context.Context, root, kubeconfig string) error {
 			return fmt.Errorf("finding the kubeconfig: %w", err)
 		}
 		args = append(args, "-cluster", abs)
+	}
+	if nodeKind != "" {
+		args = append(args, "-node", nodeKind)
 	}
 	progress, writer, err := os.Pipe()
 	if err != nil {

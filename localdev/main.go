@@ -21,10 +21,11 @@ import (
 	"syscall"
 
 	"github.com/clb-direct/clb-direct/localdev/demo"
+	"github.com/clb-direct/clb-direct/localdev/kubelet"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 )
 
-const usage = "usage: localdev up|down|demo|demo-ingress|demo-rollout|resync|explain|fault [-cluster kubeconfig] [-v] [-dry] [-json] [kind/namespace/name]"
+const usage = "usage: localdev up|down|demo|demo-ingress|demo-rollout|resync|explain|fault [-cluster kubeconfig] [-node kubelet] [-v] [-dry] [-json] [kind/namespace/name]"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,6 +43,7 @@ func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("localdev "+args[0], flag.ContinueOnError)
 	kubeconfig := fs.String("cluster", "", "kubeconfig of a cluster of your own to use instead of starting one; never taken from the environment")
 	root := fs.String("root", ".", "directory of the module")
+	nodeKind := fs.String("node", "", "with up, demo and demo-rollout: kubelet runs pods on a node with the real kubelet, for which it needs root; emulated ones by default")
 	verbose := fs.Bool("v", false, "show what everything prints")
 	out := fs.String("out", "out", "folder for reports")
 	dry := fs.Bool("dry", false, "with resync: say what it would do, and touch nothing")
@@ -53,9 +55,16 @@ func run(ctx context.Context, args []string) error {
 	if *verbose {
 		options.Log = os.Stderr
 	}
+	switch *nodeKind {
+	case "", "emulated":
+	case "kubelet":
+		options.Nodes, options.Kubelet = -1, &kubelet.Options{}
+	default:
+		return fmt.Errorf("-node %q is not one of emulated, kubelet", *nodeKind)
+	}
 	switch args[0] {
 	case "up":
-		return up(ctx, *root, *kubeconfig)
+		return up(ctx, *root, *kubeconfig, *nodeKind)
 	case "down":
 		return down(ctx, *root)
 	case "serve": // what up leaves behind

@@ -23,6 +23,8 @@ state = %q
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = %q
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q
@@ -33,6 +35,12 @@ state = %q
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
+`
+
+// hostsConfig has all images come from one registry.
+const hostsConfig = `server = %[1]q
+[host.%[1]q]
+  capabilities = ["pull", "resolve"]
 `
 
 // busConfig is a system bus that lets everybody in: only the node's processes see it.
@@ -107,11 +115,12 @@ const (
 	resolvFile     = "resolv.conf"
 	caFile         = "ca.crt"
 	cniDir         = "cni"
+	hostsDir       = "hosts"
 	kubeconfigFile = "kubeconfig"
 )
 
-// layOut writes everything but images and kubeconfig below dir and returns the spec's path.
-func layOut(o Options, dir string, t tools, program string, images []string, ca []byte) (string, error) {
+// layOut writes everything but the kubeconfig below dir and returns the spec's path.
+func layOut(o Options, dir string, t tools, program, registry string) (string, error) {
 	kubelet, err := kubeletConfig(o, dir, machine.First(o.Clients))
 	if err != nil {
 		return "", fmt.Errorf("encoding the kubelet's configuration: %w", err)
@@ -124,8 +133,8 @@ func layOut(o Options, dir string, t tools, program string, images []string, ca 
 	spec, err := json.MarshalIndent(machine.Spec{
 		Dir: dir, Bridge: o.Bridge, Dummy: o.Dummy, Cgroup: o.Cgroup,
 		Pods: o.Pods.String(), Clients: o.Clients.String(),
-		Containerd: t.containerd, ContainerdConfig: at(containerdFile), Ctr: t.ctr, DBus: t.dbus, DBusConfig: at(busFile),
-		Images: images,
+		Containerd: t.containerd, ContainerdConfig: at(containerdFile), DBus: t.dbus, DBusConfig: at(busFile),
+		WaitSeconds: int(o.Wait.Seconds()),
 		Kubelet: []string{program,
 			"--config=" + at(kubeletFile), "--kubeconfig=" + at(kubeconfigFile), "--root-dir=" + machine.KubeletRoot,
 			"--hostname-override=" + o.Name, "--node-ip=" + machine.First(o.Clients).String(), "--v=2",
@@ -137,10 +146,11 @@ func layOut(o Options, dir string, t tools, program string, images []string, ca 
 	for name, data := range map[string][]byte{
 		specFile:       spec,
 		kubeletFile:    kubelet,
-		caFile:         ca,
-		containerdFile: fmt.Appendf(nil, containerdConfig, machine.ContainerdRoot, machine.ContainerdState, machine.ContainerdSocket, PauseImage, t.plugins, at(cniDir)),
+		caFile:         o.Cluster.CA,
+		containerdFile: fmt.Appendf(nil, containerdConfig, machine.ContainerdRoot, machine.ContainerdState, machine.ContainerdSocket, PauseImage, at(hostsDir), t.plugins, at(cniDir)),
 		busFile:        fmt.Appendf(nil, busConfig, machine.BusSocket),
-		resolvFile:     []byte("# pods here look up no names\n"),
+		filepath.Join(hostsDir, "_default", "hosts.toml"): fmt.Appendf(nil, hostsConfig, registry),
+		resolvFile: []byte("# pods here look up no names\n"),
 		filepath.Join(cniDir, "10-clb-direct.conflist"): cni,
 	} {
 		if err := os.MkdirAll(filepath.Dir(at(name)), 0o755); err != nil {

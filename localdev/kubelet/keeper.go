@@ -19,14 +19,14 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/kubelet/machine"
 )
 
-// build makes the keeper, and the images from the application.
-func build(ctx context.Context, o Options, dir string) (keeper string, images []string, err error) {
-	keeper, container := filepath.Join(dir, "keeper"), filepath.Join(dir, "container")
+// build makes the keeper and the containers' program.
+func build(ctx context.Context, root, dir string) (keeper, container string, err error) {
+	keeper, container = filepath.Join(dir, "keeper"), filepath.Join(dir, "container")
 	g, gctx := errgroup.WithContext(ctx)
 	for out, pkg := range map[string]string{keeper: "keeper", container: "container"} {
 		g.Go(func() error {
 			cmd := exec.CommandContext(gctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./localdev/kubelet/"+pkg)
-			cmd.Dir = o.Root
+			cmd.Dir = root
 			// A container has no C library.
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 			if text, err := cmd.CombinedOutput(); err != nil {
@@ -35,24 +35,7 @@ func build(ctx context.Context, o Options, dir string) (keeper string, images []
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return "", nil, err
-	}
-	for name, i := range map[string]image{
-		"application.tar": {append([]string{"docker.io/" + DefaultImage}, o.Images...), container, []string{layerPath}},
-		"pause.tar":       {[]string{PauseImage}, container, []string{layerPath, "pause"}},
-	} {
-		path := filepath.Join(dir, name)
-		f, err := os.Create(path)
-		if err != nil {
-			return "", nil, fmt.Errorf("making an image: %w", err)
-		}
-		if err := errors.Join(i.write(f), f.Close()); err != nil {
-			return "", nil, fmt.Errorf("making an image: %w", err)
-		}
-		images = append(images, path)
-	}
-	return keeper, images, nil
+	return keeper, container, g.Wait()
 }
 
 // keeper is the process that keeps the machine, and takes it away when we let go of its
@@ -66,7 +49,7 @@ type keeper struct {
 	final string // the last reason it reported
 }
 
-func startKeeper(ctx context.Context, program, spec, dir string) (_ *keeper, err error) {
+func startKeeper(ctx context.Context, program, spec, dir string, progress io.Writer) (_ *keeper, err error) {
 	k := &keeper{log: filepath.Join(dir, "keeper.log"), done: make(chan struct{})}
 	log, err := os.Create(k.log)
 	if err != nil {
@@ -92,9 +75,13 @@ func startKeeper(ctx context.Context, program, spec, dir string) (_ *keeper, err
 	go func() {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			if lines.Text() == machine.ReportUp {
+			reason, failed := strings.CutPrefix(lines.Text(), machine.ReportFailed)
+			switch {
+			case lines.Text() == machine.ReportUp:
 				close(up)
-			} else if reason, failed := strings.CutPrefix(lines.Text(), machine.ReportFailed); failed {
+			case lines.Text() == machine.ReportWaiting:
+				fmt.Fprintln(progress, "waiting for another node with a real kubelet on this machine to end")
+			case failed:
 				if text, err := strconv.Unquote(reason); err == nil {
 					k.final = text
 				}

@@ -7,8 +7,7 @@
 // interfaces and a cgroup are made and removed here; everything else is written to memory
 // that only the node's own processes see. It needs Linux, root and Debian's Packages.
 //
-// The application in every container is ours (command container), under whatever name an
-// image is asked for that Options.Images has.
+// The application in every container is ours (command container), whatever image is named.
 package kubelet
 
 import (
@@ -31,6 +30,7 @@ import (
 
 	"github.com/clb-direct/clb-direct/localdev/cluster"
 	"github.com/clb-direct/clb-direct/localdev/kubelet/machine"
+	"github.com/clb-direct/clb-direct/localdev/node"
 )
 
 // Defaults of Options.
@@ -39,7 +39,7 @@ const (
 	DefaultBridge = "clbd-pods"
 	DefaultDummy  = "clbd-clients"
 	DefaultCgroup = "clb-direct-localdev"
-	// DefaultImage is our application's own name.
+	// DefaultImage is the application's name for those that care for none.
 	DefaultImage = "localdev/application:1"
 	// criticalGrace is what system pods have left when the machine shuts down.
 	criticalGrace = 2 * time.Second
@@ -66,13 +66,13 @@ type Options struct {
 	Pods, Clients netip.Prefix
 	// Bridge, Dummy and Cgroup name what is made on this machine. Defaults: as above.
 	Bridge, Dummy, Cgroup string
-	// Images are further names of the application's image, as the kubelet has them:
-	// docker.io/library/nginx:latest.
-	Images []string
 	// PodCapacity is how many pods the node takes, 0 for 110.
 	PodCapacity int
 	// ShutdownGrace is what pods have when the machine shuts down. Default: 30 s.
 	ShutdownGrace time.Duration
+	// Wait is how long to wait where another such node runs on this machine, which has room
+	// for one. Default: not at all.
+	Wait time.Duration
 	// Progress is told, for a person, what takes time. Default: nobody.
 	Progress io.Writer
 }
@@ -111,9 +111,10 @@ type Node struct {
 	// Journal is what its containers told of themselves.
 	Journal *Journal
 
-	client  kubernetes.Interface
-	keeper  *keeper
-	keepDir bool
+	client   kubernetes.Interface
+	registry *registry
+	keeper   *keeper
+	keepDir  bool
 }
 
 // Start starts the node and waits until it is ready to take pods. The caller must Close it;
@@ -149,8 +150,11 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the kubelet: %w", err)
 	}
-	keeper, images, err := build(ctx, o, n.Dir)
+	keeper, container, err := build(ctx, o.Root, n.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if n.registry, err = newRegistry(container); err != nil {
 		return nil, err
 	}
 	kubeconfig, err := o.Cluster.ClientKubeconfig("system:node:"+o.Name, "system:nodes")
@@ -160,12 +164,12 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := os.WriteFile(filepath.Join(n.Dir, kubeconfigFile), kubeconfig, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the kubelet's kubeconfig: %w", err)
 	}
-	spec, err := layOut(o, n.Dir, tools, program, images, o.Cluster.CA)
+	spec, err := layOut(o, n.Dir, tools, program, n.registry.URL())
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	if n.keeper, err = startKeeper(ctx, keeper, spec, n.Dir); err != nil {
+	if n.keeper, err = startKeeper(ctx, keeper, spec, n.Dir, o.Progress); err != nil {
 		return nil, err
 	}
 	// Its address exists only now.
@@ -182,8 +186,9 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 // JournalAddress is what a container's JOURNAL is set to for it to be heard.
 func (n *Node) JournalAddress() string { return n.Journal.Address() }
 
-// awaitReady waits until the node says Ready, and takes off the taint that it was born
-// with: the node lifecycle controller, which would, isn't run here.
+// awaitReady waits until the node says Ready, takes off the taint that it was born with, as
+// the node lifecycle controller would, which isn't run here, and gives it the network
+// interfaces that pods of TKE ask for.
 func (n *Node) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -192,11 +197,11 @@ func (n *Node) awaitReady(ctx context.Context) error {
 		if n.keeper.ended() {
 			return false, n.keeper.end()
 		}
-		node, err := nodes.Get(ctx, n.Name, metav1.GetOptions{})
+		self, err := nodes.Get(ctx, n.Name, metav1.GetOptions{})
 		if err != nil {
 			return false, nil // not there yet
 		}
-		for _, c := range node.Status.Conditions {
+		for _, c := range self.Status.Conditions {
 			if c.Type == corev1.NodeReady {
 				return c.Status == corev1.ConditionTrue, nil
 			}
@@ -206,9 +211,19 @@ func (n *Node) awaitReady(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("awaiting the node %s, whose logs are in %s: %w", n.Name, n.Dir, err)
 	}
-	patch := []byte(`{"spec":{"taints":null}}`)
-	if _, err := nodes.Patch(ctx, n.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("letting pods onto the node: %w", err)
+	// Extended resources of a node are anybody's to advertise; the kubelet keeps them.
+	resources := fmt.Sprintf(`{%q:"%d",%q:"%d"}`, node.ResourceENIIP, node.DefaultENICapacity, node.ResourceDirectENI, node.DefaultENICapacity)
+	for sub, patch := range map[string]string{
+		"":       `{"spec":{"taints":null}}`,
+		"status": fmt.Sprintf(`{"status":{"capacity":%[1]s,"allocatable":%[1]s}}`, resources),
+	} {
+		var path []string
+		if sub != "" {
+			path = []string{sub}
+		}
+		if _, err := nodes.Patch(ctx, n.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, path...); err != nil {
+			return fmt.Errorf("letting pods onto the node: %w", err)
+		}
 	}
 	return nil
 }
@@ -233,6 +248,9 @@ func (n *Node) Close() error {
 		defer cancel()
 		// If the API server is gone, so is the object.
 		_ = n.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{})
+	}
+	if n.registry != nil {
+		errs = append(errs, n.registry.close())
 	}
 	if n.Dir != "" && !n.keepDir {
 		errs = append(errs, os.RemoveAll(n.Dir))

@@ -18,7 +18,7 @@ var pluginDirs = []string{"/usr/lib/cni", "/opt/cni/bin"}
 
 // tools are the programs that were found.
 type tools struct {
-	containerd, ctr, dbus, plugins string
+	containerd, dbus, plugins string
 }
 
 // ErrMissing says that this machine has not what a node with a real kubelet needs.
@@ -38,7 +38,7 @@ func findTools() (tools, error) {
 	for _, p := range []struct {
 		name string
 		path *string
-	}{{"containerd", &t.containerd}, {"ctr", &t.ctr}, {"dbus-daemon", &t.dbus}, {"runc", new(string)}, {"ip", new(string)}} {
+	}{{"containerd", &t.containerd}, {"dbus-daemon", &t.dbus}, {"runc", new(string)}, {"ip", new(string)}} {
 		found, err := exec.LookPath(p.name)
 		if err != nil {
 			absent = append(absent, p.name)

@@ -7,10 +7,6 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/kubelet"
 )
 
-// images are the names that demos and documents ask for; the application's own comes with
-// the node.
-var images = []string{"docker.io/library/nginx:latest"}
-
 // startKubelet starts the node with the real kubelet, if there is to be one.
 func (s *Stack) startKubelet(ctx context.Context) (err error) {
 	if s.o.Kubelet == nil {
@@ -19,7 +15,6 @@ func (s *Stack) startKubelet(ctx context.Context) (err error) {
 	o := *s.o.Kubelet
 	o.Cluster, o.Root, o.Progress = s.Cluster, s.o.Root, s.o.Progress
 	o.StateDir = filepath.Join(s.Dir, "kubelet")
-	o.Images = append(o.Images, images...)
 	s.Kubelet, err = kubelet.Start(ctx, o)
 	return err
 }

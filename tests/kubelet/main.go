@@ -95,7 +95,7 @@ func play(ctx context.Context, o options, r *report) (err error) {
 	t.Say("starting a control plane, a node with the real kubelet and an emulated one, a CLB, SCF with the functions, the forwarder")
 	t.Stack, err = stack.Start(ctx, stack.Options{
 		Root: o.root, StateDir: o.state, Nodes: 1, Progress: &t.Progress, Log: log,
-		Kubelet: &kubelet.Options{Pods: pods},
+		Kubelet: &kubelet.Options{Pods: pods, Wait: 10 * time.Minute},
 	})
 	if err != nil {
 		return fmt.Errorf("starting the stack: %w", err)

@@ -69,9 +69,8 @@ func (t *theatre) replace(ctx context.Context, s *site) error {
 		return fmt.Errorf("rolling %s: %w: %s", s.name, err, out)
 	}
 	return setting.Await(ctx, "the rolling update of "+s.name, func() (bool, error) {
-		now := t.watch.of(s.name, "")
 		ready, all := t.watch.count(s.name)
-		left := slices.ContainsFunc(now, func(l life) bool { return slices.Contains(old, string(l.pod.UID)) })
+		left := slices.ContainsFunc(old, func(uid string) bool { return !t.watch.life(uid).gone })
 		return !left && ready == s.real && all == s.real, nil
 	})
 }

@@ -27,7 +27,7 @@ func Inside(path string, commands io.Reader, reports io.Writer) error {
 }
 
 func (s Spec) live(commands io.Reader, reports io.Writer) error {
-	logs, err := s.openLogs("dbus", "containerd", "ctr", "kubelet")
+	logs, err := s.openLogs("dbus", "containerd", "kubelet")
 	if err != nil {
 		return err
 	}
@@ -52,16 +52,6 @@ func (s Spec) live(commands io.Reader, reports io.Writer) error {
 	}
 	if err := awaitSocket(runtime, ContainerdSocket); err != nil {
 		return err
-	}
-	for _, image := range s.Images {
-		ctr, err := nursery.start(logs["ctr"], s.Ctr, "--address", ContainerdSocket, "--namespace", "k8s.io", "images", "import", image)
-		if err != nil {
-			return err
-		}
-		<-ctr.done
-		if ctr.status.ExitStatus() != 0 {
-			return fmt.Errorf("importing %s: %w", filepath.Base(image), ctr.end())
-		}
 	}
 	kubelet, err := nursery.start(logs["kubelet"], s.Kubelet[0], s.Kubelet[1:]...)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // Keep makes the machine, starts its inside and waits until commands end or ctx does; then
@@ -25,9 +26,8 @@ func Keep(ctx context.Context, path string, commands io.Reader, reports io.Write
 	// Interfaces and cgroups have fixed names: whoever holds this has them. The kernel
 	// gives it back when we end in whatever way, so what is there of ours then is left
 	// over from a keeper that was killed.
-	lock, err := net.Listen("unix", "@clb-direct-localdev-kubelet")
+	lock, err := s.lock(ctx, reports)
 	if err != nil {
-		err = fmt.Errorf("another node with a real kubelet runs on this machine; end it first, there can be one: %w", err)
 		report(reports, err)
 		return err
 	}
@@ -47,6 +47,29 @@ func Keep(ctx context.Context, path string, commands io.Reader, reports io.Write
 		}
 	}
 	return within(ctx, path, commands, reports)
+}
+
+// lock takes the one place for a node on this machine, waiting for it as long as may be.
+func (s Spec) lock(ctx context.Context, reports io.Writer) (net.Listener, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.WaitSeconds)*time.Second)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for told := s.WaitSeconds == 0; ; {
+		lock, err := net.Listen("unix", LockAddress)
+		if err == nil {
+			return lock, nil
+		}
+		if !told {
+			told = true
+			fmt.Fprintln(reports, ReportWaiting)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("another node with a real kubelet runs on this machine, which has room for one: end it first (%w)", err)
+		}
+	}
 }
 
 // within runs the inside in namespaces of its own until commands or ctx end.

@@ -34,11 +34,10 @@ type Spec struct {
 	// Containerd, Ctr and DBus are the programs, ContainerdConfig and DBusConfig their files.
 	Containerd       string `json:"containerd"`
 	ContainerdConfig string `json:"containerdConfig"`
-	Ctr              string `json:"ctr"`
 	DBus             string `json:"dbus"`
 	DBusConfig       string `json:"dbusConfig"`
-	// Images are archives of images.
-	Images []string `json:"images"`
+	// WaitSeconds is how long to wait for another node on this machine to end.
+	WaitSeconds int `json:"waitSeconds"`
 	// Kubelet is the kubelet's command line.
 	Kubelet []string `json:"kubelet"`
 }
@@ -57,6 +56,8 @@ const (
 const (
 	// ReportUp says that containerd and the kubelet run.
 	ReportUp = "up"
+	// ReportWaiting says that another node runs, whose end is awaited.
+	ReportWaiting = "waiting"
 	// ReportFailed precedes a reason.
 	ReportFailed = "failed: "
 	// CommandShutdown has logind announce that the machine shuts down, CommandResume that
@@ -64,6 +65,10 @@ const (
 	CommandShutdown = "shutdown"
 	CommandResume   = "resume"
 )
+
+// LockAddress is held by the one keeper that a machine has room for: interfaces and cgroups
+// have fixed names.
+const LockAddress = "@clb-direct-localdev-kubelet"
 
 // Alias marks the interfaces that are ours, so that what a killed keeper left is known.
 const Alias = "clb-direct localdev kubelet"
