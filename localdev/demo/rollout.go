@@ -190,7 +190,7 @@ func (d *rolloutShow) contend(ctx context.Context, c *contest) error {
 
 // press sends requests, over new and over kept connections, until stop is called.
 func (d *rolloutShow) press(ctx context.Context, c *contest) (stop func()) {
-	return press(ctx, visitor{}, func(client *http.Client, _ int) { d.request(ctx, c, client) })
+	return press(ctx, d.clients(), visitor{}, func(client *http.Client, _ int) { d.request(ctx, c, client) })
 }
 
 func (d *rolloutShow) request(ctx context.Context, c *contest, client *http.Client) {

@@ -17,8 +17,17 @@ const (
 	deployment = "nginx-deployment-eni"
 )
 
-// clients are the addresses that requests come from, each on loopback.
-var clients = []string{"127.10.0.1", "127.10.0.2"}
+// visitors is how many addresses requests come from.
+const visitors = 2
+
+// clients are those addresses.
+func (d *show) clients() []string {
+	var out []string
+	for n := range visitors {
+		out = append(out, d.s.Client(n+1))
+	}
+	return out
+}
 
 // serviceShow is the demo of a Service.
 type serviceShow struct {
@@ -86,7 +95,7 @@ func (d *serviceShow) requests(ctx context.Context) error {
 	preserved := true
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, from := range clients {
+	for _, from := range d.clients() {
 		wg.Go(func() {
 			// A new connection for each request, or one pod would get them all.
 			client := visitor{from: from}.client()

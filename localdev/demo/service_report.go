@@ -58,7 +58,7 @@ func (r *ServiceReport) table(w io.Writer) {
 
 func (r *ServiceReport) judge(v *verdicts) {
 	v.check("every request answered", r.Requests.Failed == 0 && r.Requests.OK == r.Requests.Sent && r.Requests.Sent > 0, "%d of %d, by %d pods", r.Requests.OK, r.Requests.Sent, len(r.Requests.PerPod))
-	v.check("pods see the clients' addresses", r.ClientIPPreserved, "%d addresses", len(clients))
+	v.check("pods see the clients' addresses", r.ClientIPPreserved, "%d addresses", visitors)
 	v.check("the CLB's targets were exactly the pods", r.TargetsEqualPods, "looked %d times", r.looked)
 	v.check("no pod Ready before the CLB found it healthy", inOrder(r.Pods, 3), "%d pods", len(r.Pods))
 	v.check("killed between two writes, under the Lease", r.Kill.LeaseHeld && r.Kill.WritesBefore > 0 && r.Kill.WritesAfter > 0, "%d before, %d after", r.Kill.WritesBefore, r.Kill.WritesAfter)

@@ -14,12 +14,12 @@ import (
 // pause is what a visitor does between two requests of a constant load.
 const pause = 20 * time.Millisecond
 
-// press has visitors like v send, from all the clients' addresses, over new and over kept
+// press has visitors like v send, from all the addresses, over new and over kept
 // connections, at a constant rate until stop is called; i counts the requests of each.
-func press(ctx context.Context, v visitor, send func(client *http.Client, i int)) (stop func()) {
+func press(ctx context.Context, from []string, v visitor, send func(client *http.Client, i int)) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	for _, v.from = range clients {
+	for _, v.from = range from {
 		for _, v.keepAlive = range []bool{true, false} {
 			client := v.client()
 			wg.Go(func() {
@@ -70,7 +70,7 @@ func (d *ingressShow) visit(ctx context.Context, client *http.Client, at site) e
 // shows who answered.
 func (d *ingressShow) visitAll(ctx context.Context, n int, sites ...site) error {
 	for _, at := range sites {
-		client := d.visitor(clients[0], false).client()
+		client := d.visitor(d.clients()[0], false).client()
 		for range n {
 			if err := d.visit(ctx, client, at); err != nil {
 				return fmt.Errorf("asking %s: %w", at.url, err)
@@ -85,7 +85,7 @@ func (d *ingressShow) visitAll(ctx context.Context, n int, sites ...site) error 
 
 // redirects asks the hosts over HTTP, which sends to the same address over HTTPS.
 func (d *ingressShow) redirects(ctx context.Context) error {
-	client := d.visitor(clients[1], false).client()
+	client := d.visitor(d.clients()[1], false).client()
 	for _, at := range d.sites {
 		want := at.url + "?n=1"
 		plain := "http" + strings.TrimPrefix(want, "https")
@@ -117,7 +117,7 @@ func (d *ingressShow) redirects(ctx context.Context) error {
 // their connections and such that don't. stop tells what was sent meanwhile.
 func (d *ingressShow) load(ctx context.Context) (stop func() IngressRequests) {
 	before := d.tally.now()
-	end := press(ctx, visitor{roots: d.roots, resolve: d.resolve}, func(client *http.Client, i int) {
+	end := press(ctx, d.clients(), visitor{roots: d.roots, resolve: d.resolve}, func(client *http.Client, i int) {
 		// A failure has been counted and shown.
 		_ = d.visit(ctx, client, d.sites[i%len(d.sites)])
 	})

@@ -91,14 +91,21 @@ func (o Options) withDefaults() Options {
 
 // VIPs are the parts of Clients for public and internal virtual addresses: the second and
 // the third quarter. The last is for clients; the first has the node itself.
-func VIPs(o Options) (public, internal netip.Prefix) {
+func VIPs(o Options) (public, internal netip.Prefix) { return o.quarter(1), o.quarter(2) }
+
+// Client is the address of the nth client, counted from 1.
+func Client(o Options, n int) netip.Addr { return plus(o.quarter(3).Addr(), n) }
+
+// quarter is the nth part of Clients, counted from 0.
+func (o Options) quarter(n int) netip.Prefix {
 	clients := o.withDefaults().Clients.Masked()
-	quarter := func(n int) netip.Prefix {
-		a := clients.Addr().As4()
-		at := binary.BigEndian.Uint32(a[:]) + uint32(n)<<(30-clients.Bits())
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, at))), clients.Bits()+2)
-	}
-	return quarter(1), quarter(2)
+	return netip.PrefixFrom(plus(clients.Addr(), n<<(30-clients.Bits())), clients.Bits()+2)
+}
+
+// plus is the nth address after another.
+func plus(a netip.Addr, n int) netip.Addr {
+	raw := a.As4()
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(raw[:])+uint32(n))))
 }
 
 // Node is a node that runs.

@@ -42,9 +42,6 @@ func (a *tally) add(b tally) {
 // pause is what a client does between two requests.
 const pause = 40 * time.Millisecond
 
-// clients are their addresses, in the last quarter of the range.
-var clients = []string{"10.89.0.201", "10.89.0.202"}
-
 // press sends requests to a site from all clients, over new and over kept connections,
 // until stop is called, which tells what came of them.
 func (t *theatre) press(ctx context.Context, s *site) (stop func() tally) {
@@ -52,7 +49,7 @@ func (t *theatre) press(ctx context.Context, s *site) (stop func() tally) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var sum tally
-	for _, from := range clients {
+	for _, from := range []string{t.Client(1), t.Client(2)} {
 		for _, keep := range []bool{true, false} {
 			client := visitor(from, keep)
 			wg.Go(func() {
