@@ -20,7 +20,7 @@ demo: bin/localdev $(if $(filter kubelet,$(NODE)),containerd) ## show a Service 
 demo-ingress: bin/localdev ## the same for Ingresses: hosts, TLS, a rolling update under load (report: out/demo-ingress.json)
 	$(call LOCALDEV,demo-ingress)
 
-demo-rollout: bin/localdev ## a rolling update under load in four ways, side by side (report: out/rollout.json, plot: out/rollout.svg)
+demo-rollout: bin/localdev $(if $(filter kubelet,$(NODE)),containerd) ## a rolling update under load in four ways, side by side (report: out/rollout.json, plot: out/rollout.svg)
 	$(call LOCALDEV,demo-rollout)
 
 up: bin/localdev $(if $(filter kubelet,$(NODE)),containerd) ## start everything on this machine and leave it running (CLUSTER=kubeconfig for a cluster of yours, NODE=kubelet for a node with the real kubelet)
