@@ -265,3 +265,26 @@ func drop(m map[string]fronts, k string, r model.Ref) {
 		delete(m, k)
 	}
 }
+
+// ServiceVersion is the version in which a Service is known, "" for not at all.
+func (x *Index) ServiceVersion(namespace, name, uid string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s := x.services[serviceRef(namespace, name)]; s != nil && s.UID == uid {
+		return s.ResourceVersion
+	}
+	return ""
+}
+
+// OtherServices are those that are known besides the ones named by namespace and name.
+func (x *Index) OtherServices(than map[model.Ref]struct{}) []model.Service {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []model.Service
+	for r, s := range x.services {
+		if _, named := than[model.Ref{Namespace: r.Namespace, Name: r.Name}]; !named {
+			out = append(out, *s)
+		}
+	}
+	return out
+}

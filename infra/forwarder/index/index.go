@@ -206,7 +206,11 @@ func (x *Index) saw(version string) { x.version = kube.LatestResourceVersion(x.v
 // marks collects looks by key, so that one change makes at most one mark a key.
 type marks map[work.Key]work.Look
 
-func (m marks) add(k work.Key, l work.Look) { m[k] = m[k].Merge(l) }
+func (m marks) add(k work.Key, l work.Look) {
+	had := m[k]
+	had.Absorb(l)
+	m[k] = had
+}
 
 // list gives the marks, frontend first, each function's in order of partition.
 func (m marks) list() []work.Mark {

@@ -152,3 +152,28 @@ func decisionMatters(old, now *model.Pod) bool {
 func moved(old, now *model.Pod) bool {
 	return old != nil && (old.IP != "" && old.IP != now.IP || !old.SandboxSince.IsZero() && !now.SandboxSince.IsZero() && !old.SandboxSince.Equal(now.SandboxSince))
 }
+
+// PodVersion is the version in which a pod is known, "" for not at all.
+func (x *Index) PodVersion(namespace, name, uid string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if p := x.pods[namespace][name]; p != nil && p.UID == uid {
+		return p.ResourceVersion
+	}
+	return ""
+}
+
+// OtherPods are those that are known besides the ones named by namespace and name.
+func (x *Index) OtherPods(than map[model.Ref]struct{}) []model.Pod {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []model.Pod
+	for _, pods := range x.pods {
+		for _, p := range pods {
+			if _, named := than[p.Ref()]; !named {
+				out = append(out, *p)
+			}
+		}
+	}
+	return out
+}

@@ -62,7 +62,7 @@ type entry struct {
 // mark takes in that something changed.
 func (e *entry) mark(l work.Look, now time.Time, o Options) {
 	first := e.ready.Empty()
-	e.ready = e.ready.Merge(l)
+	e.ready.Absorb(l)
 	if first {
 		e.readyAt = now.Add(e.gather(now, o.MaxWindow))
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/clb-direct/clb-direct/infra/forwarder/drain"
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
+	"github.com/clb-direct/clb-direct/infra/forwarder/lean"
 	"github.com/clb-direct/clb-direct/infra/forwarder/outage"
 	"github.com/clb-direct/clb-direct/infra/forwarder/queue"
 	"github.com/clb-direct/clb-direct/infra/forwarder/relay"
@@ -119,6 +120,10 @@ func New(o Options) (*Replica, error) {
 	}
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	pods, err := lean.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("making the client: %w", err)
@@ -138,7 +143,7 @@ func New(o Options) (*Replica, error) {
 	if err := r.prepareWebhook(x, edge); err != nil {
 		return nil, err
 	}
-	wo := watch.Options{Client: client, Metadata: meta, Index: x, Offer: r.relay.Offer, Discover: o.Discover, Log: o.Log}
+	wo := watch.Options{Client: client, Pods: pods, Metadata: meta, Index: x, Offer: r.relay.Offer, Discover: o.Discover, Log: o.Log}
 	if r.upkeep != nil {
 		wo.Fronts = r.upkeep.Changed
 	}

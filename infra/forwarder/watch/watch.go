@@ -1,5 +1,5 @@
-// Package watch keeps the index up with the cluster: shared informers over pods,
-// Services and Ingresses that hold only what matters, and over the metadata of
+// Package watch keeps the index up with the cluster: reflectors over pods and Services
+// that fill it directly, informers over Ingresses, and over the metadata of
 // TkeServiceConfigs and of secrets, whose contents stay where they are.
 package watch
 
@@ -16,19 +16,25 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	networkingv1beta1 "k8s.io/api/networking/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/clb-direct/clb-direct/infra/forwarder/index"
 	"github.com/clb-direct/clb-direct/infra/forwarder/work"
 	"github.com/clb-direct/clb-direct/shared/kube"
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // Options of a Watch.
 type Options struct {
-	Client   kubernetes.Interface
+	Client kubernetes.Interface
+	// Pods is a client of the core API that reads pods (lean.NewClient).
+	Pods     rest.Interface
 	Metadata metadata.Interface
 	Index    *index.Index
 	// Offer takes what became worth a look.
@@ -45,8 +51,9 @@ type Options struct {
 type Watch struct {
 	o      Options
 	synced []cache.InformerSynced
-	// factory has the informers of what every cluster has: pods and Services.
-	factory   informers.SharedInformerFactory
+	// pods and services are what every cluster has.
+	pods      *store[model.Pod]
+	services  *store[model.Service]
 	ingresses *optional
 	secrets   *optional
 	configs   *optional
@@ -57,29 +64,22 @@ func New(o Options) (*Watch, error) {
 	if o.Discover == 0 {
 		o.Discover = 30 * time.Second
 	}
-	w := &Watch{o: o, factory: informers.NewSharedInformerFactoryWithOptions(o.Client, 0, informers.WithTransform(Trim))}
+	w := &Watch{o: o}
+	w.pods, w.services = w.podStore(), w.serviceStore()
 	w.ingresses = newOptional(w.findIngresses, w.watchIngresses)
 	w.secrets = newOptional(w.findSecrets, w.watchSecrets)
 	w.configs = newOptional(w.findConfigs, w.watchConfigs)
-	pods := w.factory.Core().V1().Pods().Informer()
-	services := w.factory.Core().V1().Services().Informer()
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{pods: w.pods(), services: w.services()} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("registering handler: %w", err)
-		}
-		w.synced = append(w.synced, registration.HasSynced)
-	}
+	w.synced = append(w.synced, w.pods.synced.Load, w.services.synced.Load)
 	w.synced = append(w.synced, w.ingresses.hasSynced)
 	return w, nil
 }
 
 // Run watches until ctx ends, and then waits for its goroutines.
 func (w *Watch) Run(ctx context.Context) {
-	w.factory.StartWithContext(ctx)
-	defer w.factory.Shutdown()
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { w.pods.run(ctx) })
+	running.Go(func() { w.services.run(ctx) })
 	for _, o := range []*optional{w.ingresses, w.secrets, w.configs} {
 		running.Go(func() { o.follow(ctx, w.o.Discover, w.o.Log) })
 	}
@@ -103,40 +103,84 @@ func (w *Watch) Wait(ctx context.Context) error {
 	return nil
 }
 
-func (w *Watch) pods() cache.ResourceEventHandler {
-	set := func(obj any) {
-		if p, ok := obj.(*corev1.Pod); ok {
-			w.o.Offer(w.o.Index.SetPod(kube.PodFrom(p)))
-		}
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    set,
-		UpdateFunc: func(_, obj any) { set(obj) },
-		DeleteFunc: func(obj any) {
-			if p, ok := last(obj).(*corev1.Pod); ok {
-				w.o.Offer(w.o.Index.DeletePod(kube.PodFrom(p)))
-			}
+// podStore keeps pods: what is read of them off the wire, and nothing else.
+func (w *Watch) podStore() *store[model.Pod] {
+	core := w.o.Pods
+	in := newInterner()
+	return &store[model.Pod]{
+		name: "pods", example: &corev1.Pod{}, source: source{
+			list: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return core.Get().Resource("pods").VersionedParams(&o, scheme.ParameterCodec).Do(ctx).Get()
+			},
+			watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				o.Watch = true
+				return core.Get().Resource("pods").VersionedParams(&o, scheme.ParameterCodec).Timeout(timeout(o)).Watch(ctx)
+			},
 		},
+		read: func(o runtime.Object) (model.Pod, bool) {
+			p, ok := o.(*corev1.Pod)
+			if !ok {
+				return model.Pod{}, false
+			}
+			return in.pod(kube.PodFrom(p)), true
+		},
+		set: w.o.Index.SetPod, drop: w.o.Index.DeletePod,
+		known: w.o.Index.PodVersion, others: w.o.Index.OtherPods,
+		offer: w.o.Offer, changed: func() {}, log: w.o.Log,
 	}
 }
 
-func (w *Watch) services() cache.ResourceEventHandler {
-	set := func(obj any) {
-		if s, ok := obj.(*corev1.Service); ok {
-			w.o.Offer(w.o.Index.SetService(kube.ServiceFrom(s)))
-			w.changed()
-		}
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    set,
-		UpdateFunc: func(_, obj any) { set(obj) },
-		DeleteFunc: func(obj any) {
-			if s, ok := last(obj).(*corev1.Service); ok {
-				w.o.Offer(w.o.Index.DeleteService(s.Namespace, s.Name, s.ResourceVersion))
-				w.changed()
-			}
+// serviceStore keeps Services.
+func (w *Watch) serviceStore() *store[model.Service] {
+	services := w.o.Client.CoreV1().Services(metav1.NamespaceAll)
+	return &store[model.Service]{
+		name: "services", example: &corev1.Service{}, source: source{
+			list:  func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return services.List(ctx, o) },
+			watch: services.Watch,
 		},
+		read: func(o runtime.Object) (model.Service, bool) {
+			s, ok := o.(*corev1.Service)
+			if !ok {
+				return model.Service{}, false
+			}
+			return kube.ServiceFrom(trimService(s)), true
+		},
+		set: w.o.Index.SetService,
+		drop: func(s model.Service) []work.Mark {
+			return w.o.Index.DeleteService(s.Namespace, s.Name, s.ResourceVersion)
+		},
+		known: w.o.Index.ServiceVersion, others: w.o.Index.OtherServices,
+		offer: w.o.Offer, changed: w.changed, log: w.o.Log,
 	}
+}
+
+// timeout is what a watch is asked to last.
+func timeout(o metav1.ListOptions) time.Duration {
+	if o.TimeoutSeconds == nil {
+		return 0
+	}
+	return time.Duration(*o.TimeoutSeconds) * time.Second
+}
+
+// eachOf calls f for every object of a list, until it fails.
+func eachOf(list runtime.Object, f func(runtime.Object) error) error {
+	switch l := list.(type) {
+	case *corev1.PodList:
+		for i := range l.Items {
+			if err := f(&l.Items[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case *corev1.ServiceList:
+		for i := range l.Items {
+			if err := f(&l.Items[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("reading %T: %w", list, errUnknown)
 }
 
 func (w *Watch) changed() {
@@ -154,17 +198,13 @@ func last(obj any) any {
 	return obj
 }
 
-// errUnknown is for an object that no informer of ours should hold.
+// errUnknown is for an object that is none of what is watched.
 var errUnknown = errors.New("not a pod, a Service, an Ingress or an object's metadata")
 
 // Trim is the informers' transform: it keeps what the index reads. It changes the
 // object in place and is idempotent.
 func Trim(obj any) (any, error) {
 	switch o := obj.(type) {
-	case *corev1.Pod:
-		return kube.TrimPod(o), nil
-	case *corev1.Service:
-		return trimService(o), nil
 	case *networkingv1.Ingress:
 		trimMeta(&o.ObjectMeta)
 		return o, nil

@@ -5,6 +5,7 @@ package work
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -102,6 +103,26 @@ func (l Look) Merge(m Look) Look {
 		}
 	}
 	return out
+}
+
+// Absorb adds to l everything that m says, in place: what Merge does, without a copy for
+// each of many. More pods than an event may name become all of them, but for those that
+// are drained, so that what waits takes no more room for more that changes.
+func (l *Look) Absorb(m Look) {
+	l.All, l.Urgent = l.All || m.All, l.Urgent || m.Urgent
+	l.Version, l.Since = kube.LatestResourceVersion(l.Version, m.Version), earlier(l.Since, m.Since)
+	for _, r := range m.Objects {
+		if !slices.Contains(l.Objects, r) {
+			l.Objects = append(slices.Clip(l.Objects), r)
+		}
+	}
+	for _, p := range m.pods {
+		l.add(p)
+	}
+	if len(l.pods) > event.MaxPods {
+		l.All = true
+		maps.DeleteFunc(l.pods, func(k podKey, _ event.Pod) bool { return k.draining == "" })
+	}
 }
 
 // Only is l narrowed to pods, with everything else that it says.

@@ -1,6 +1,8 @@
 package work
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,4 +70,39 @@ func TestMergeLaws(t *testing.T) {
 			rt.Errorf("merging has changed what was merged:\n%s", diff)
 		}
 	})
+}
+
+// TestAbsorbIsMergeInPlace: the same for few pods, for many all of them; and nothing that
+// was absorbed is touched, then or by what is absorbed later.
+func TestAbsorbIsMergeInPlace(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		a, b, c := draw(rt, "a"), draw(rt, "b"), draw(rt, "c")
+		before := of(b)
+		var l Look
+		for _, m := range []Look{a, b, c} {
+			l.Absorb(m)
+		}
+		if diff := cmp.Diff(of(a.Merge(b).Merge(c)), of(l)); diff != "" {
+			rt.Errorf("-merged +absorbed\n%s", diff)
+		}
+		if diff := cmp.Diff(before, of(b)); diff != "" {
+			rt.Errorf("absorbing has changed what was absorbed:\n%s", diff)
+		}
+	})
+}
+
+func TestManyPodsTakeNoMoreRoom(t *testing.T) {
+	var l Look
+	drained := at("going", "u", "10.0.0.1", "1")
+	drained.Draining = "app=id"
+	l.Absorb(Of(drained))
+	for i := range 10 * event.MaxPods {
+		l.Absorb(Of(at(fmt.Sprint("p", i), "u", "10.0.0.1", "2")))
+		if l.Len() > event.MaxPods+1 {
+			t.Fatalf("%d pods are remembered one by one", l.Len())
+		}
+	}
+	if !l.All || !slices.Contains(l.Pods(), drained) {
+		t.Errorf("All is %v, the drained pod among %v", l.All, l.Pods())
+	}
 }
