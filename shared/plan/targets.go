@@ -85,7 +85,9 @@ const AdoptAfter = 5 * time.Second
 //
 // The last Alive target of a place is never evicted for its tag, because an
 // outage for certain is worse than a doubt: it is adopted instead, and readiness
-// makes up for the doubt by waiting until its health must be the new pod's.
+// makes up for the doubt by waiting until its health must be the new pod's. One of
+// weight 0 serves nobody: nothing is lost with it, and adopted it would serve on a
+// verdict about whoever was drained there.
 func (t Targets) Plan() TargetPlan {
 	places := map[model.Place]bool{}
 	rank := map[model.Place]int{}
@@ -139,7 +141,7 @@ func (t Targets) Plan() TargetPlan {
 			doubts = append(doubts, p.Have)
 			continue
 		}
-		if t.Alive(p.Have.Key()) && t.lastAlive(p.Have, going) {
+		if p.Have.Weight > 0 && t.Alive(p.Have.Key()) && t.lastAlive(p.Have, going) {
 			adopt = append(adopt, p.Want.Target)
 			weigh(p.Want, p.Have.Weight)
 			continue

@@ -165,8 +165,8 @@ func checkReached(t *rapid.T, in Targets, before, after account) {
 	}
 }
 
-// checkLastAlive: whoever is evicted while Alive leaves another behind that is
-// Alive, has weight, and is neither unbound nor drained by the same plan.
+// checkLastAlive: whoever is evicted while Alive and of weight leaves another behind that
+// is Alive, has weight, and is neither unbound nor drained by the same plan.
 func checkLastAlive(t *rapid.T, in Targets, p TargetPlan) {
 	stops := map[model.Key]bool{}
 	for _, s := range p.Steps {
@@ -184,7 +184,7 @@ func checkLastAlive(t *rapid.T, in Targets, p TargetPlan) {
 			left := slices.ContainsFunc(in.Observed, func(o model.Target) bool {
 				return o.Place == x.Place && o.Weight > 0 && in.Alive(o.Key()) && !stops[o.Key()]
 			})
-			if in.Alive(x.Key()) && !left {
+			if x.Weight > 0 && in.Alive(x.Key()) && !left {
 				t.Fatalf("%s was the last Alive target of its place and was evicted for its tag", x.Key())
 			}
 		}

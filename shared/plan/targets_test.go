@@ -229,6 +229,18 @@ func TestTargetsPlan(t *testing.T) {
 			},
 			want: TargetPlan{Steps: []Step{{Adopt, []model.Target{target("10.0.0.1", uidA, 10)}}}},
 		},
+		"LastAliveServesNobody": {
+			reason: "whoever had the address was drained: adopted, the target would serve the next pod on the last one's health",
+			args: Targets{
+				Wanted:   []model.Wanted{serving("10.0.0.1", uidA)},
+				Observed: []model.Target{target("10.0.0.1", uidB, 0)},
+				Alive:    onlyAlive("10.0.0.1"),
+			},
+			want: TargetPlan{Steps: []Step{
+				{Evict, []model.Target{target("10.0.0.1", uidB, 0)}},
+				{Bind, []model.Target{target("10.0.0.1", uidA, 10)}},
+			}},
+		},
 		"NotLastAlive": {
 			reason: "another pod serves: the stranger goes",
 			args: Targets{
