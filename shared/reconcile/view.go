@@ -308,6 +308,9 @@ func (v *view) bindings(pod *model.Pod) []readiness.Binding {
 	for _, backing := range backings {
 		b := readiness.Binding{Name: backing.Name, Weight: desired.DesiredWeight(pod, backing.Front.Kind), Unseen: v.unseen}
 		b.OpenAfter, _ = desired.OpenAfter(backing.Front)
+		if pod.Draining { // whose weight of 0 says nothing of its health
+			b.Weight, _ = desired.Weight(pod, backing.Front.Kind)
+		}
 		code := desired.RefusedCode(v.refused[backing.Front], backing.Key)
 		at, there := v.spots[backing.Spot]
 		there = there && v.holds(backing)
