@@ -75,6 +75,9 @@ type Options struct {
 	// PublicVIPs and InternalVIPs are what virtual addresses come from, by default
 	// 127.200.0.0/16 and 127.201.0.0/16.
 	PublicVIPs, InternalVIPs netip.Prefix
+	// Instances are the account's virtual machines (CVM) with their addresses, by id: what
+	// targets can be named by instead of by address.
+	Instances map[string]netip.Addr
 	// Location is the time zone of the API's times without one; nil is UTC+8.
 	Location *time.Location
 

@@ -92,6 +92,15 @@ func (s *Server) targets(targets []backend.Target, filter targetFilter) []*api.B
 
 func (s *Server) target(t *backend.Target) *api.Backend {
 	ip := t.Addr.Addr().String()
+	for id, at := range s.opts.Instances {
+		if at == t.Addr.Addr() {
+			return &api.Backend{
+				Type: common.StringPtr("CVM"), InstanceId: &id,
+				Port: common.Int64Ptr(int64(t.Addr.Port())), Weight: common.Int64Ptr(int64(t.Weight)),
+				PrivateIpAddresses: []*string{&ip}, RegisteredTime: s.time(t.Registered), Tag: &t.Tag,
+			}
+		}
+	}
 	return &api.Backend{
 		Type: common.StringPtr("ENI"), EniId: common.StringPtr(eni(ip)),
 		Port: common.Int64Ptr(int64(t.Addr.Port())), Weight: common.Int64Ptr(int64(t.Weight)),

@@ -25,13 +25,15 @@ const defaultWeight = 10
 type ask struct {
 	instance, ip, tag *string
 	port, weight      *int64
+	// instances are the account's, by id.
+	instances map[string]netip.Addr
 }
 
-func askOf(t *api.Target) ask {
+func askOf(t *api.Target, instances map[string]netip.Addr) ask {
 	if t == nil {
 		return ask{}
 	}
-	return ask{instance: t.InstanceId, ip: t.EniIp, tag: t.Tag, port: t.Port, weight: t.Weight}
+	return ask{instances: instances, instance: t.InstanceId, ip: t.EniIp, tag: t.Tag, port: t.Port, weight: t.Weight}
 }
 
 // binding checks one target. Weight and tag are those given, or the fallbacks.
@@ -41,7 +43,11 @@ func (a ask) binding(where backend.Where, weight int64, tag string) (backend.Bin
 		return none, failure("InvalidParameter", "a target needs one of InstanceId and EniIp.")
 	}
 	if a.ip == nil {
-		return none, failure("InvalidParameterValue", "the instance %s is not found: the emulator has none.", *a.instance)
+		at, ok := a.instances[*a.instance]
+		if !ok {
+			return none, failure("InvalidParameterValue", "the instance %s is not found.", *a.instance)
+		}
+		a.ip = common.StringPtr(at.String())
 	}
 	err := firstError(
 		required(need{"Targets.Port", a.port != nil}),
@@ -71,6 +77,7 @@ type part struct {
 	targets                         []*api.Target
 	weight                          *int64
 	tag                             string
+	instances                       map[string]netip.Addr
 }
 
 // bindings checks a part of a call; names are the parameters' in messages.
@@ -87,7 +94,7 @@ func (p part) bindings(prefix string) ([]backend.Binding, error) {
 	override(&weight, p.weight)
 	all := make([]backend.Binding, len(p.targets))
 	for i, t := range p.targets {
-		if all[i], err = askOf(t).binding(where, weight, p.tag); err != nil {
+		if all[i], err = askOf(t, p.instances).binding(where, weight, p.tag); err != nil {
 			return nil, err
 		}
 	}
@@ -95,16 +102,17 @@ func (p part) bindings(prefix string) ([]backend.Binding, error) {
 }
 
 // single checks what the actions on one listener or rule share.
-func single(lb *string, p part, limit int) ([]backend.Binding, error) {
+func (s *Server) single(lb *string, p part, limit int) ([]backend.Binding, error) {
 	err := firstError(required(id("LoadBalancerId", lb)), atMost("Targets", p.targets, limit))
 	if err != nil {
 		return nil, err
 	}
+	p.instances = s.opts.Instances
 	return p.bindings("")
 }
 
 func (s *Server) registerTargets(op backend.Op, q *api.RegisterTargetsRequestParams) (*empty, error) {
-	all, err := single(q.LoadBalancerId, part{listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets}, maxTargets)
+	all, err := s.single(q.LoadBalancerId, part{listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets}, maxTargets)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +120,7 @@ func (s *Server) registerTargets(op backend.Op, q *api.RegisterTargetsRequestPar
 }
 
 func (s *Server) deregisterTargets(op backend.Op, q *api.DeregisterTargetsRequestParams) (*empty, error) {
-	all, err := single(q.LoadBalancerId, part{listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets}, maxTargets)
+	all, err := s.single(q.LoadBalancerId, part{listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets}, maxTargets)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +128,7 @@ func (s *Server) deregisterTargets(op backend.Op, q *api.DeregisterTargetsReques
 }
 
 func (s *Server) batchRegisterTargets(op backend.Op, q *api.BatchRegisterTargetsRequestParams) (*api.BatchRegisterTargetsResponseParams, error) {
-	all, err := batch(q.LoadBalancerId, q.Targets)
+	all, err := s.batch(q.LoadBalancerId, q.Targets)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +140,7 @@ func (s *Server) batchRegisterTargets(op backend.Op, q *api.BatchRegisterTargets
 }
 
 func (s *Server) batchDeregisterTargets(op backend.Op, q *api.BatchDeregisterTargetsRequestParams) (*api.BatchDeregisterTargetsResponseParams, error) {
-	all, err := batch(q.LoadBalancerId, q.Targets)
+	all, err := s.batch(q.LoadBalancerId, q.Targets)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +152,7 @@ func (s *Server) batchDeregisterTargets(op backend.Op, q *api.BatchDeregisterTar
 }
 
 // batch checks what both batch actions take.
-func batch(lb *string, targets []*api.BatchTarget) ([]backend.Binding, error) {
+func (s *Server) batch(lb *string, targets []*api.BatchTarget) ([]backend.Binding, error) {
 	err := firstError(
 		required(id("LoadBalancerId", lb), list("Targets", targets)),
 		atMost("Targets", targets, maxBatch),
@@ -157,7 +165,7 @@ func batch(lb *string, targets []*api.BatchTarget) ([]backend.Binding, error) {
 		if err := required(need{"Targets.ListenerId", t != nil && value(t.ListenerId) != ""}); err != nil {
 			return nil, err
 		}
-		a := ask{instance: t.InstanceId, ip: t.EniIp, tag: t.Tag, port: t.Port, weight: t.Weight}
+		a := ask{instances: s.opts.Instances, instance: t.InstanceId, ip: t.EniIp, tag: t.Tag, port: t.Port, weight: t.Weight}
 		bind, err := a.binding(backend.Where{Listener: *t.ListenerId, Location: value(t.LocationId)}, defaultWeight, "")
 		if err != nil {
 			return nil, err
@@ -176,7 +184,7 @@ func (s *Server) modifyTargetWeight(op backend.Op, q *api.ModifyTargetWeightRequ
 			return nil, failure("InternalError", "An internal error has occurred. Retry your request.")
 		}
 	}
-	all, err := single(q.LoadBalancerId, part{
+	all, err := s.single(q.LoadBalancerId, part{
 		listener: q.ListenerId, location: q.LocationId, domain: q.Domain, url: q.Url, targets: q.Targets, weight: q.Weight,
 	}, math.MaxInt)
 	if err != nil {
@@ -198,7 +206,7 @@ func (s *Server) batchModifyTargetWeight(op backend.Op, q *api.BatchModifyTarget
 			return nil, err
 		}
 		//lint:ignore SA1019 Domain and Url are deprecated, and taken
-		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, domain: rule.Domain, url: rule.Url, targets: rule.Targets, weight: rule.Weight}
+		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, domain: rule.Domain, url: rule.Url, targets: rule.Targets, weight: rule.Weight, instances: s.opts.Instances}
 	}
 	all, err := modifications(q.LoadBalancerId, parts)
 	if err != nil {
@@ -213,7 +221,7 @@ func (s *Server) batchModifyTargetTag(op backend.Op, q *api.BatchModifyTargetTag
 		if rule == nil {
 			continue
 		}
-		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, targets: rule.Targets, tag: value(rule.Tag)}
+		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, targets: rule.Targets, tag: value(rule.Tag), instances: s.opts.Instances}
 	}
 	all, err := modifications(q.LoadBalancerId, parts)
 	if err != nil {

@@ -162,7 +162,8 @@ func (s *Session) follow(ctx context.Context, op operation, taskID string, targe
 func batchTargets(targets []model.Target, full bool) []*sdk.BatchTarget {
 	out := make([]*sdk.BatchTarget, 0, len(targets))
 	for _, t := range targets {
-		b := &sdk.BatchTarget{ListenerId: ptr(t.Listener), EniIp: ptr(t.IP), Port: ptr(int64(t.Port))}
+		b := &sdk.BatchTarget{ListenerId: ptr(t.Listener), Port: ptr(int64(t.Port))}
+		b.InstanceId, b.EniIp = bound(t)
 		if t.Location != "" {
 			b.LocationId = ptr(t.Location)
 		}
@@ -174,13 +175,24 @@ func batchTargets(targets []model.Target, full bool) []*sdk.BatchTarget {
 	return out
 }
 
+// bound names a target as it was bound: an instance or an address, never both (CLB API,
+// Target.EniIp).
+func bound(t model.Target) (instance, address *string) {
+	if t.Instance != "" {
+		return ptr(t.Instance), nil
+	}
+	return nil, ptr(t.IP)
+}
+
 // SetWeights gives up to MaxBatch targets their weights. The API bounds targets
 // per place too, so one list may take several calls.
 func (s *Session) SetWeights(ctx context.Context, lb string, targets []model.Target) error {
 	rules := byPlace(targets, func(place model.Place, ts []*sdk.Target) *sdk.RsWeightRule {
 		return &sdk.RsWeightRule{ListenerId: ptr(place.Listener), LocationId: location(place), Targets: ts}
 	}, func(t model.Target) *sdk.Target {
-		return &sdk.Target{EniIp: ptr(t.IP), Port: ptr(int64(t.Port)), Weight: ptr(int64(t.Weight))}
+		out := &sdk.Target{Port: ptr(int64(t.Port)), Weight: ptr(int64(t.Weight))}
+		out.InstanceId, out.EniIp = bound(t)
+		return out
 	})
 	for chunk := range slices.Chunk(rules, maxPlaces) {
 		// 100 rules of 50 would be 5,000 targets, but 500 is the total: the

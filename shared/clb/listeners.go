@@ -118,7 +118,7 @@ func SameCall(a, b model.WantedListener) bool {
 	return a.Protocol == b.Protocol && reflect.DeepEqual(a.Settings, b.Settings)
 }
 
-// ModifyListener changes a listener's settings from have to want (CLB API,
+// ModifyListener changes a listener's settings and name from have to want (CLB API,
 // ModifyListener).
 func (s *Session) ModifyListener(ctx context.Context, lb string, have, want model.Listener) error {
 	req := sdk.NewModifyListenerRequest()
@@ -131,6 +131,9 @@ func (s *Session) ModifyListener(ctx context.Context, lb string, have, want mode
 		req.HealthCheck = healthCheckChange(have.HealthCheck, want.HealthCheck, have.Protocol)
 		req.SessionExpireTime = changed(have.SessionExpire, want.SessionExpire)
 		req.Scheduler = changedText(have.Scheduler, want.Scheduler)
+	}
+	if want.Name != have.Name {
+		req.ListenerName = &want.Name
 	}
 	_, err := call(ctx, s, operation{Action: "ModifyListener", Op: "changing listener " + have.ID, Write: true, Task: true}, nil, req, s.api.ModifyListenerWithContext)
 	return err

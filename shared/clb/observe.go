@@ -168,10 +168,20 @@ func appendTargets(out []model.Target, place model.Place, backends []*sdk.Backen
 			Address:    model.Address{IP: ip, Port: int(value(b.Port))},
 			Weight:     int(value(b.Weight)),
 			Tag:        value(b.Tag),
+			Instance:   instanceOf(b),
 			Registered: parseTime(value(b.RegisteredTime), now),
 		})
 	}
 	return out
+}
+
+// instanceOf is the virtual machine that is bound by its id, "" for one bound by address
+// (CLB API, Backend.Type).
+func instanceOf(b *sdk.Backend) string {
+	if value(b.Type) != "CVM" {
+		return ""
+	}
+	return value(b.InstanceId)
 }
 
 // parseTime reads the API's zoneless "2006-01-02 15:04:05". Which zone it means is

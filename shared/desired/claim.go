@@ -19,8 +19,11 @@ const (
 	InternalSubnet    = "service.kubernetes.io/qcloud-loadbalancer-internal-subnetid"
 	ServiceConfig     = "service.cloud.tencent.com/tke-service-config"
 	ServiceConfigAuto = "service.cloud.tencent.com/tke-service-config-auto"
-	// Takeover lets us write to a CLB that carries another controller's tags.
+	// Takeover lets us write to a CLB that carries another controller's tags ("true"), and
+	// take over the listeners of others that stand at a Service's ports (TakeListeners).
 	Takeover = "clb-direct.io/takeover"
+	// TakeListeners is a value of Takeover.
+	TakeListeners = "listeners"
 	// Readiness is "live" to let the gate follow the CLB's health after it was
 	// first met; the default, "sticky", is TKE's behaviour.
 	Readiness = "clb-direct.io/readiness"
@@ -38,6 +41,9 @@ const (
 	// Refused records what the CLB refused for good, so that readiness needn't
 	// guess: a JSON object from "PROTOCOL/port" to a code.
 	Refused = "clb-direct.io/refused"
+	// Taken records the names of the listeners that we took over from somebody else, to
+	// give them back: a JSON object from "PROTOCOL/port" to a name.
+	Taken = "clb-direct.io/taken"
 )
 
 // Names of ours.

@@ -102,7 +102,7 @@ var foreignTags = []string{"tke-createdBy-flag", "tke-clusterId", "tke-lb-servic
 
 // Usable tells whether f may use lb as an existing load balancer.
 func Usable(lb *model.LoadBalancer, f *model.Front, p Policy) *Problem {
-	if over, _ := Bool(f.Annotations, Takeover); over {
+	if over, _ := Bool(f.Annotations, Takeover); over || Takes(f) {
 		return nil
 	}
 	k := KeysOf(f.Kind)

@@ -60,3 +60,26 @@ func SpotKey(spot model.Spot) (key string, ok bool) {
 	}
 	return RuleKey(o.Protocol, o.Port, spot.Domain, spot.Path), true
 }
+
+// Takes tells whether f takes over listeners of others.
+func Takes(f *model.Front) bool {
+	return f.Kind == model.KindService && f.Annotations[Takeover] == TakeListeners
+}
+
+// TakenOf reads which listeners f took over, by PortKey, and what they were called.
+func TakenOf(f *model.Front) map[string]string {
+	var out map[string]string
+	if json.Unmarshal([]byte(f.Annotations[Taken]), &out) != nil {
+		return nil
+	}
+	return out
+}
+
+// TakenValue is the annotation's value, nil (remove it) for none.
+func TakenValue(names map[string]string) any {
+	raw, err := json.Marshal(names) // strings can't fail
+	if err != nil || len(names) == 0 {
+		return nil
+	}
+	return string(raw)
+}

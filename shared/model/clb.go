@@ -178,6 +178,9 @@ type Target struct {
 	Weight int
 	// Tag carries the UID of the pod that the target is for.
 	Tag string
+	// Instance is the id of the virtual machine that is bound instead of an address ("" for
+	// pods): a node, by whoever uses NodePorts. The API wants it named as it was bound.
+	Instance string
 	// Registered is when the CLB bound it, zero when it doesn't say.
 	Registered time.Time
 }

@@ -19,6 +19,9 @@ type Listeners struct {
 	// Keep tells of a listener that nobody wants any more whether it must stay all the
 	// same: it carries rules of others. nil keeps none.
 	Keep func(model.Listener) bool
+	// Takes tells whether a wanted listener may become of one that stands at its port and
+	// isn't ours: by another name, with all that is bound there. nil takes none.
+	Takes func(model.WantedListener, model.Listener) bool
 }
 
 // ListenerChange is a listener as it is and as it should be.
@@ -35,8 +38,10 @@ type Conflict struct {
 	Foreign bool
 }
 
-// ListenerPlan is the outcome. Order: Free, Modify, Create, Delete.
+// ListenerPlan is the outcome. Order: Take, Free, Modify, Create, Delete.
 type ListenerPlan struct {
+	// Take are listeners of others that become ours.
+	Take []ListenerChange
 	// Free are listeners of ours that must go before one that is wanted can be made.
 	Free   []model.Listener
 	Modify []ListenerChange
@@ -50,7 +55,7 @@ type ListenerPlan struct {
 
 // Empty tells that nothing is to be changed on the CLB.
 func (p ListenerPlan) Empty() bool {
-	return len(p.Free)+len(p.Modify)+len(p.Create)+len(p.Delete) == 0
+	return len(p.Take)+len(p.Free)+len(p.Modify)+len(p.Create)+len(p.Delete) == 0
 }
 
 // Plan decides by name, which carries cluster, owner, protocol and port. Where two
@@ -73,8 +78,9 @@ func (l Listeners) Plan() ListenerPlan {
 	}
 	at := func(p model.Protocol, port int) slot { return slot{port, model.PortClash(p, model.UDP)} }
 	taken := map[slot]holder{}
+	takes := l.takes(wanted, observed)
 	for _, o := range observed {
-		if !l.Owns(o.Name) {
+		if takes[o.ID] == "" && !l.Owns(o.Name) {
 			taken[at(o.Protocol, o.Port)] = holder{name: o.Name, foreign: true}
 		}
 	}
@@ -83,7 +89,15 @@ func (l Listeners) Plan() ListenerPlan {
 		out.Conflicts = append(out.Conflicts, Conflict{Wanted: c.want, By: c.by.name, Foreign: c.by.foreign})
 	}
 
-	ours := keep(observed, func(o model.Listener) bool { return l.Owns(o.Name) })
+	// One that is taken is ours from here on, by its new name.
+	before := map[string]model.Listener{}
+	for i, o := range observed {
+		if name, ok := takes[o.ID]; ok {
+			before[o.ID] = o
+			observed[i].Name = name
+		}
+	}
+	ours := keep(observed, func(o model.Listener) bool { return takes[o.ID] != "" || l.Owns(o.Name) })
 	both, missing, gone := match(granted, ours, func(w model.WantedListener) string { return w.Name }, func(o model.Listener) string { return o.Name })
 	for _, p := range both {
 		out.Have[p.Want.Name] = p.Have
@@ -93,6 +107,10 @@ func (l Listeners) Plan() ListenerPlan {
 			want.Attributes, changed = p.Want.Settings.Apply(p.Have.Attributes)
 		} else if k := p.Want.KeepAlive; k != nil && *k != p.Have.KeepAlive {
 			want.KeepAlive, changed = *k, true
+		}
+		if had, ok := before[p.Have.ID]; ok {
+			out.Take = append(out.Take, ListenerChange{Have: had, Want: want})
+			continue
 		}
 		if changed {
 			out.Modify = append(out.Modify, ListenerChange{Have: p.Have, Want: want})
@@ -110,6 +128,32 @@ func (l Listeners) Plan() ListenerPlan {
 			out.Free = append(out.Free, o)
 		default:
 			out.Delete = append(out.Delete, o)
+		}
+	}
+	return out
+}
+
+// takes finds, by id, which listeners of others become which wanted ones. Of several that
+// want a port only the first counts, who gets it, and whoever is there already by its own
+// name needs none.
+func (l Listeners) takes(wanted []model.WantedListener, observed []model.Listener) map[string]string {
+	out := map[string]string{}
+	if l.Takes == nil {
+		return out
+	}
+	there := map[string]bool{}
+	for _, o := range observed {
+		there[o.Name] = true
+	}
+	for _, o := range observed {
+		first := slices.IndexFunc(wanted, func(w model.WantedListener) bool {
+			return w.Port == o.Port && model.PortClash(w.Protocol, o.Protocol)
+		})
+		if first < 0 || l.Owns(o.Name) {
+			continue
+		}
+		if w := wanted[first]; w.Protocol == o.Protocol && !there[w.Name] && l.Takes(w, o) {
+			out[o.ID], there[w.Name] = w.Name, true
 		}
 	}
 	return out

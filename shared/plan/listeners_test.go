@@ -55,11 +55,35 @@ func TestListenersPlan(t *testing.T) {
 	alive.KeepAlive = true
 	slow := haveListener(one)
 	slow.HealthCheck.Interval = 10
+	taken := func(l model.Listener) model.Listener {
+		l.Name = one.Name
+		return l
+	}
+	theirs := foreign("theirs", model.TCP, 80)
+	all := func(model.WantedListener, model.Listener) bool { return true }
 	cases := map[string]struct {
 		reason string
 		args   Listeners
 		want   ListenerPlan
 	}{
+		"Take": {
+			reason: "one of others at the port becomes the wanted one, and keeps what is bound there",
+			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{theirs}, Takes: all},
+			want:   ListenerPlan{Take: []ListenerChange{{Have: theirs, Want: taken(theirs)}}, Have: map[string]model.Listener{one.Name: taken(theirs)}},
+		},
+		"TakeForTheOlder": {
+			reason: "of two that want it the older has it",
+			args:   Listeners{Wanted: []model.WantedListener{two, one}, Observed: []model.Listener{theirs}, Takes: all},
+			want: ListenerPlan{
+				Take: []ListenerChange{{Have: theirs, Want: taken(theirs)}}, Have: map[string]model.Listener{one.Name: taken(theirs)},
+				Conflicts: []Conflict{{Wanted: two, By: one.Name}},
+			},
+		},
+		"TakeNoOtherProtocol": {
+			reason: "a listener's protocol can't be changed",
+			args:   Listeners{Wanted: []model.WantedListener{one}, Observed: []model.Listener{foreign("theirs", "TCP_SSL", 80)}, Takes: all},
+			want:   ListenerPlan{Conflicts: []Conflict{{Wanted: one, By: "theirs", Foreign: true}}},
+		},
 		"Nothing": {reason: "nothing wanted, nothing there", want: ListenerPlan{Have: map[string]model.Listener{}}},
 		"Create": {
 			reason: "wanted and not there is made",

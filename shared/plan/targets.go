@@ -55,6 +55,10 @@ type Targets struct {
 	// where a stranger was found. nil means that nobody looked: then strangers stay
 	// where they are and come back as Doubts.
 	Alive func(model.Key) bool
+	// Guests are places that were taken over from somebody else, who tags no target. There
+	// targets without a pod's UID serve until one of ours does, and one at a pod's address
+	// is the pod's where it is Alive.
+	Guests map[model.Place]bool
 }
 
 // TargetPlan is the outcome.
@@ -63,6 +67,9 @@ type TargetPlan struct {
 	// Doubts are targets that look like strangers'. Before one is evicted, look
 	// who else claims its address and what is Alive at its place, and plan again.
 	Doubts []model.Target
+	// Waiting are targets of others at places taken over that still serve, as nobody of
+	// ours does yet: look again soon.
+	Waiting []model.Target
 }
 
 // Empty tells that nothing is to be done.
@@ -141,7 +148,7 @@ func (t Targets) Plan() TargetPlan {
 			doubts = append(doubts, p.Have)
 			continue
 		}
-		if p.Have.Weight > 0 && t.Alive(p.Have.Key()) && t.lastAlive(p.Have, going) {
+		if t.Alive(p.Have.Key()) && (p.Have.Weight > 0 && t.lastAlive(p.Have, going) || t.Guests[p.Have.Place] && !IsUID(p.Have.Tag)) {
 			adopt = append(adopt, p.Want.Target)
 			weigh(p.Want, p.Have.Weight)
 			continue
@@ -157,7 +164,18 @@ func (t Targets) Plan() TargetPlan {
 			bind = append(bind, w.Target)
 		}
 	}
+	var waiting []model.Target
 	for _, o := range gone {
+		if t.Guests[o.Place] && !IsUID(o.Tag) {
+			if t.Alive == nil {
+				doubts = append(doubts, o)
+				continue
+			}
+			if !t.relieved(o.Place, both) {
+				waiting = append(waiting, o)
+				continue
+			}
+		}
 		if o.Weight != 0 {
 			low := o
 			low.Weight = 0
@@ -176,8 +194,16 @@ func (t Targets) Plan() TargetPlan {
 			out.Steps = append(out.Steps, s)
 		}
 	}
-	out.Doubts = doubts
+	out.Doubts, out.Waiting = doubts, waiting
 	return out
+}
+
+// relieved tells whether a pod of ours serves at a place: bound as itself, with weight, and
+// Alive.
+func (t Targets) relieved(place model.Place, both []pair[model.Wanted, model.Target]) bool {
+	return slices.ContainsFunc(both, func(p pair[model.Wanted, model.Target]) bool {
+		return p.Have.Place == place && p.Have.Tag == p.Want.Tag && p.Want.Weight > 0 && p.Have.Weight > 0 && t.Alive(p.Have.Key())
+	})
 }
 
 // goingBy are the targets that serve no more once a plan is done, for counting who

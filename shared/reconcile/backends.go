@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -76,10 +77,17 @@ func (p *pass) backends(ctx context.Context, lb string) {
 		todo = t.Plan()
 	}
 	a := &applier{pass: p, session: session, lb: lb, scene: s, failed: map[model.Key]bool{}}
+	if len(todo.Waiting) > 0 {
+		p.reply.RequeueAfter(relieving)
+	}
 	a.run(ctx, todo.Steps)
 	a.drained(ctx)
 	a.report(ctx)
 }
+
+// relieving is how soon a pass looks again whether pods of ours serve where targets of
+// somebody else still do.
+const relieving = 2 * time.Second
 
 // scene is what a backends pass works on: everything read, nothing decided.
 type scene struct {
@@ -298,6 +306,12 @@ func (s *scene) targets() plan.Targets {
 	for _, b := range backings {
 		if place, ok := s.places[b.Spot]; ok && holds(b) {
 			t.Places = append(t.Places, place)
+			if desired.Takes(b.Front) {
+				if t.Guests == nil {
+					t.Guests = map[model.Place]bool{}
+				}
+				t.Guests[place] = true
+			}
 			t.Wanted = append(t.Wanted, desired.Targets(place, b, owners[b.Service], s.Policy)...)
 		}
 	}

@@ -336,6 +336,10 @@ func (p *pass) onLoadBalancer(ctx context.Context, lb string, wards []*ward) {
 		p.tellProblems(ctx, w.subject)
 	}
 	listeners := c.listeners(observed)
+	if err := p.recordTaken(ctx, wards, listeners.Take); err != nil {
+		p.fail(err)
+		return
+	}
 	out := outcome{listeners: listeners.Conflicts, failed: p.applyListeners(ctx, session, lb, listeners)}
 	if len(listeners.Create) > 0 && c.layer7() {
 		if observed, err = session.Listeners(ctx, lb); err != nil {

@@ -2,10 +2,15 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/clb-direct/clb-direct/shared/clb"
+	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/fault"
+	"github.com/clb-direct/clb-direct/shared/kube"
 	"github.com/clb-direct/clb-direct/shared/model"
 	"github.com/clb-direct/clb-direct/shared/plan"
 )
@@ -36,6 +41,16 @@ func (p *pass) applyListeners(ctx context.Context, session *clb.Session, lb stri
 			return
 		}
 		p.wrote("Listeners", len(ids))
+	}
+	for _, c := range todo.Take {
+		if p.over(ctx) {
+			break
+		}
+		if err := session.ModifyListener(ctx, lb, c.Have, c.Want); err != nil {
+			fail(err, c.Want.Name)
+			continue
+		}
+		p.wrote("Listeners", 1)
 	}
 	remove(todo.Free)
 	for _, c := range todo.Modify {
@@ -103,4 +118,56 @@ next:
 		groups = append(groups, []model.WantedListener{w})
 	}
 	return slices.Clip(groups)
+}
+
+// recordTaken writes on the Services, before listeners of others become theirs, what
+// these were called: without that nobody could give them back.
+func (p *pass) recordTaken(ctx context.Context, wards []*ward, take []plan.ListenerChange) error {
+	for _, w := range wards {
+		names := map[string]string{}
+		maps.Copy(names, desired.TakenOf(w.Front))
+		had := len(names)
+		var told []string
+		for _, c := range take {
+			if o, _ := desired.OwnerOf(c.Want.Name); o.UID == w.UID {
+				names[desired.PortKey(o.Protocol, o.Port)] = c.Have.Name
+				told = append(told, fmt.Sprintf("%q at port %d", c.Have.Name, o.Port))
+			}
+		}
+		if len(told) == 0 {
+			continue
+		}
+		if err := p.patch(ctx, w.Front, map[string]any{desired.Taken: desired.TakenValue(names)}, nil); err != nil {
+			return err
+		}
+		if len(names) > had {
+			p.note(ctx, kube.Note{Kind: string(w.Kind), Ref: w.Ref(), UID: w.UID, Reason: "ListenersTaken",
+				Message: fmt.Sprintf("load balancer %s: taking over listener %s", w.lb.ID, strings.Join(told, ", "))})
+		}
+	}
+	return nil
+}
+
+// giveBack gives listeners that an object took over the names that they had, and leaves
+// them with all that is bound: whoever had them goes on from there. It returns the rest.
+func (p *pass) giveBack(ctx context.Context, session *clb.Session, s *subject, lb string, listeners []model.Listener) ([]model.Listener, error) {
+	taken := desired.TakenOf(s.Front)
+	var rest []model.Listener
+	for _, l := range listeners {
+		o, _ := desired.OwnerOf(l.Name)
+		name, ok := taken[desired.PortKey(o.Protocol, o.Port)]
+		if !ok || s.Deleting || o.UID != s.UID {
+			rest = append(rest, l)
+			continue
+		}
+		back := l
+		back.Name = name
+		if err := session.ModifyListener(ctx, lb, l, back); err != nil {
+			return nil, err
+		}
+		p.wrote("Listeners", 1)
+		p.note(ctx, kube.Note{Kind: string(s.Kind), Ref: s.Ref(), UID: s.UID, Reason: "ListenersGivenBack",
+			Message: fmt.Sprintf("load balancer %s: listener %q at port %d is left as it is, with its targets", lb, name, l.Port)})
+	}
+	return rest, nil
 }

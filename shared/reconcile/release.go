@@ -51,7 +51,7 @@ func (p *pass) release(ctx context.Context, s *subject) {
 	if finalizers == nil {
 		finalizers = []string{}
 	}
-	if err := p.patch(ctx, s.Front, map[string]any{k.LoadBalancerID: nil, k.ClientToken: nil, desired.Refused: nil, desired.Rules: nil}, finalizers); err != nil {
+	if err := p.patch(ctx, s.Front, map[string]any{k.LoadBalancerID: nil, k.ClientToken: nil, desired.Refused: nil, desired.Rules: nil, desired.Taken: nil}, finalizers); err != nil {
 		p.fail(err)
 		return
 	}
@@ -99,6 +99,9 @@ func (p *pass) vacate(ctx context.Context, s *subject, lb *model.LoadBalancer) (
 		return false, err
 	}
 	c := claims{policy: p.Policy, lb: lb.ID, wards: []*ward{{subject: s, lb: *lb}}}
+	if listeners, err = p.giveBack(ctx, session, s, lb.ID, listeners); err != nil {
+		return false, err
+	}
 	var going []string
 	var shared []model.Listener
 	for _, l := range listeners {

@@ -58,7 +58,10 @@ func (c claims) layer7() bool {
 
 // listeners plans the listeners of the CLB.
 func (c claims) listeners(observed []model.Listener) plan.ListenerPlan {
-	in := plan.Listeners{Observed: observed, Owns: c.owns, Keep: c.keeps}
+	in := plan.Listeners{Observed: observed, Owns: c.owns, Keep: c.keeps, Takes: func(w model.WantedListener, o model.Listener) bool {
+		_, ours := desired.OwnerOf(o.Name)
+		return !ours && desired.Takes(w.Owner) && !w.Protocol.Layer7()
+	}}
 	for _, w := range c.wards {
 		in.Wanted = append(in.Wanted, w.wants.Listeners...)
 	}
