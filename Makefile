@@ -59,6 +59,9 @@ bench-rules: ## an Ingress of 200 rules over 50 pods, from nothing to all health
 bench-emulator: ## what the CLB emulator costs at 400 requests a second (report: out/bench-emulator.json)
 	$(GO) run ./tests/bench/emulator -o out/bench-emulator.json
 
+lifecycle: ## install, take a live Service over, upgrade, roll back, give back, uninstall, under load (report: out/lifecycle.json)
+	$(GO) run ./tests/lifecycle -o out/lifecycle.json
+
 drift: ## change CLBs by hand in every way and time how long it takes to heal (report: out/drift.json)
 	$(GO) run ./tests/drift -o out/drift.json
 
@@ -129,4 +132,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator drift conformance conformance-mutants fuzz package deploy manifests verify clean cc node containerd FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift conformance conformance-mutants fuzz package deploy manifests verify clean cc node containerd FORCE

@@ -75,9 +75,6 @@ type Options struct {
 	// PublicVIPs and InternalVIPs are what virtual addresses come from, by default
 	// 127.200.0.0/16 and 127.201.0.0/16.
 	PublicVIPs, InternalVIPs netip.Prefix
-	// Instances are the account's virtual machines (CVM) with their addresses, by id: what
-	// targets can be named by instead of by address.
-	Instances map[string]netip.Addr
 	// Location is the time zone of the API's times without one; nil is UTC+8.
 	Location *time.Location
 
@@ -128,12 +125,13 @@ type Options struct {
 
 // Server is a running emulator.
 type Server struct {
-	opts    Options
-	backend *backend.Backend
-	http    *http.Server
-	ln      net.Listener
-	serving sync.WaitGroup
-	calls   callLog
+	machines machines
+	opts     Options
+	backend  *backend.Backend
+	http     *http.Server
+	ln       net.Listener
+	serving  sync.WaitGroup
+	calls    callLog
 
 	// ctx ends with the server. Requests wait under it and not under their own: what
 	// has been sent is done, whether or not its sender lives to see it.

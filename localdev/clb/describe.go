@@ -92,7 +92,7 @@ func (s *Server) targets(targets []backend.Target, filter targetFilter) []*api.B
 
 func (s *Server) target(t *backend.Target) *api.Backend {
 	ip := t.Addr.Addr().String()
-	for id, at := range s.opts.Instances {
+	for id, at := range s.instances() {
 		if at == t.Addr.Addr() {
 			return &api.Backend{
 				Type: common.StringPtr("CVM"), InstanceId: &id,

@@ -107,7 +107,7 @@ func (s *Server) single(lb *string, p part, limit int) ([]backend.Binding, error
 	if err != nil {
 		return nil, err
 	}
-	p.instances = s.opts.Instances
+	p.instances = s.instances()
 	return p.bindings("")
 }
 
@@ -165,7 +165,7 @@ func (s *Server) batch(lb *string, targets []*api.BatchTarget) ([]backend.Bindin
 		if err := required(need{"Targets.ListenerId", t != nil && value(t.ListenerId) != ""}); err != nil {
 			return nil, err
 		}
-		a := ask{instances: s.opts.Instances, instance: t.InstanceId, ip: t.EniIp, tag: t.Tag, port: t.Port, weight: t.Weight}
+		a := ask{instances: s.instances(), instance: t.InstanceId, ip: t.EniIp, tag: t.Tag, port: t.Port, weight: t.Weight}
 		bind, err := a.binding(backend.Where{Listener: *t.ListenerId, Location: value(t.LocationId)}, defaultWeight, "")
 		if err != nil {
 			return nil, err
@@ -206,7 +206,7 @@ func (s *Server) batchModifyTargetWeight(op backend.Op, q *api.BatchModifyTarget
 			return nil, err
 		}
 		//lint:ignore SA1019 Domain and Url are deprecated, and taken
-		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, domain: rule.Domain, url: rule.Url, targets: rule.Targets, weight: rule.Weight, instances: s.opts.Instances}
+		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, domain: rule.Domain, url: rule.Url, targets: rule.Targets, weight: rule.Weight, instances: s.instances()}
 	}
 	all, err := modifications(q.LoadBalancerId, parts)
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *Server) batchModifyTargetTag(op backend.Op, q *api.BatchModifyTargetTag
 		if rule == nil {
 			continue
 		}
-		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, targets: rule.Targets, tag: value(rule.Tag), instances: s.opts.Instances}
+		parts[i] = part{listener: rule.ListenerId, location: rule.LocationId, targets: rule.Targets, tag: value(rule.Tag), instances: s.instances()}
 	}
 	all, err := modifications(q.LoadBalancerId, parts)
 	if err != nil {

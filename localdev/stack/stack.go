@@ -243,6 +243,15 @@ func (s *Stack) startSCF(ctx context.Context) error {
 	return err
 }
 
+// Redeploy deploys the functions anew, with a token of the ServiceAccount as it is now:
+// their URLs are others then.
+func (s *Stack) Redeploy(ctx context.Context) error {
+	if err := s.SCF.Close(); err != nil {
+		return err
+	}
+	return s.startSCF(ctx)
+}
+
 func (s *Stack) startNodes(ctx context.Context) (err error) {
 	if s.o.Nodes < 0 {
 		return nil

@@ -32,7 +32,8 @@ func TestTargetsOfOthersServeUntilOneOfOursDoes(t *testing.T) {
 		"Unseen":       {reason: "health must be read first", observed: []model.Target{theirs}, want: TargetPlan{Steps: []Step{{Bind, []model.Target{pod}}}, Doubts: []model.Target{theirs}}},
 		"NobodyYet":    {reason: "the pod is bound beside it", observed: []model.Target{theirs}, alive: alive(theirs.Key()), want: TargetPlan{Steps: []Step{{Bind, []model.Target{pod}}}, Waiting: []model.Target{theirs}}},
 		"NotAlive":     {reason: "a pod that the CLB hasn't found healthy doesn't serve", observed: []model.Target{theirs, pod}, alive: alive(theirs.Key()), want: TargetPlan{Waiting: []model.Target{theirs}}},
-		"Relieved":     {reason: "the pod serves", observed: []model.Target{theirs, pod}, alive: alive(theirs.Key(), pod.Key()), want: TargetPlan{Steps: []Step{{Lower, []model.Target{low}}, {Unbind, []model.Target{theirs}}}}},
+		"Relieved":     {reason: "the pod serves", observed: []model.Target{theirs, pod}, alive: alive(theirs.Key(), pod.Key()), want: TargetPlan{Steps: []Step{{Lower, []model.Target{low}}}, Waiting: []model.Target{theirs}}},
+		"Lowered":      {reason: "nothing new has come for a while", observed: []model.Target{low, pod}, alive: alive(low.Key(), pod.Key()), want: TargetPlan{Steps: []Step{{Unbind, []model.Target{low}}}}},
 		"SameAddress":  {reason: "bound by others for this pod, and healthy: adopted, never unbound", observed: []model.Target{untagged}, alive: alive(pod.Key()), want: TargetPlan{Steps: []Step{{Adopt, []model.Target{pod}}}}},
 		"ByOtherAgent": {reason: "before it is ours it relieves nobody", observed: []model.Target{theirs, untagged}, alive: alive(theirs.Key(), pod.Key()), want: TargetPlan{Steps: []Step{{Adopt, []model.Target{pod}}}, Waiting: []model.Target{theirs}}},
 	} {

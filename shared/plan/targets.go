@@ -175,6 +175,13 @@ func (t Targets) Plan() TargetPlan {
 				waiting = append(waiting, o)
 				continue
 			}
+			if o.Weight != 0 { // what is under way ends before it is cut
+				waiting = append(waiting, o)
+				low := o
+				low.Weight = 0
+				lower = append(lower, low)
+				continue
+			}
 		}
 		if o.Weight != 0 {
 			low := o
