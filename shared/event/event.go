@@ -187,6 +187,9 @@ type Reply struct {
 	Calls map[string]int `json:"calls,omitempty"`
 	// Writes counts what was changed: objects patched, targets bound and so on.
 	Writes map[string]int `json:"writes,omitempty"`
+	// Slipped counts the pods that a resync found without the readiness gate or the drain
+	// hook that admission would have given them, once for each object that selects them.
+	Slipped int `json:"slipped,omitempty"`
 	// Plan is what a resync found to do, for people.
 	Plan []string `json:"plan,omitempty"`
 	// Explanation is what explain answers.

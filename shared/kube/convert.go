@@ -78,6 +78,7 @@ func PodFrom(p *corev1.Pod) model.Pod {
 		if !hooked(c) {
 			out.Unhooked = append(out.Unhooked, c.Name)
 		}
+		out.Bare = out.Bare || c.Lifecycle == nil || c.Lifecycle.PreStop == nil
 	}
 	for _, g := range p.Spec.ReadinessGates {
 		out.Gated = out.Gated || g.ConditionType == model.GateType
@@ -126,6 +127,9 @@ func PodFrom(p *corev1.Pod) model.Pod {
 
 // drainHook is what is kept of every drain hook: that it is one.
 var drainHook = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: model.DrainPath}}}
+
+// ownHook is what is kept of every other preStop hook.
+var ownHook = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}
 
 // hooked tells whether a container has a drain hook.
 func hooked(c corev1.Container) bool {
@@ -277,8 +281,11 @@ func TrimPod(p *corev1.Pod) *corev1.Pod {
 
 func trimContainer(c corev1.Container) corev1.Container {
 	out := corev1.Container{Name: c.Name, Ports: c.Ports}
-	if hooked(c) {
+	switch {
+	case hooked(c):
 		out.Lifecycle = drainHook
+	case c.Lifecycle != nil && c.Lifecycle.PreStop != nil:
+		out.Lifecycle = ownHook
 	}
 	for _, r := range eniResources {
 		if q, ok := c.Resources.Requests[r]; ok {

@@ -98,7 +98,14 @@ func TestPodFrom(t *testing.T) {
 				{Name: "own", Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/bye"}}}},
 				{Name: "after", Lifecycle: &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{}}},
 			}}},
-			want: model.Pod{Unhooked: []string{"own", "after"}},
+			want: model.Pod{Unhooked: []string{"own", "after"}, Bare: true},
+		},
+		"OwnHooks": {
+			reason: "a hook of its own is no reason to give it one",
+			args: corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{
+				{Name: "own", Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 1}}}},
+			}}},
+			want: model.Pod{Unhooked: []string{"own"}},
 		},
 		"EndedUntold": {
 			reason: "of one nothing is known",
@@ -110,7 +117,7 @@ func TestPodFrom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, c := range tc.args.Spec.Containers {
 				if c.Lifecycle == nil { // which only the case about hooks has
-					tc.want.Unhooked = append(tc.want.Unhooked, c.Name)
+					tc.want.Unhooked, tc.want.Bare = append(tc.want.Unhooked, c.Name), true
 				}
 			}
 			if diff := cmp.Diff(tc.want, PodFrom(&tc.args)); diff != "" {

@@ -91,6 +91,9 @@ type Pod struct {
 	// Unhooked are the containers without a drain hook, which nothing holds when they are
 	// to end.
 	Unhooked []string
+	// Bare: one of them has no preStop hook of any kind, so that the webhook would have
+	// given it one.
+	Bare bool
 	// Drains are the marks of containers that are about to end, by name. Draining: one
 	// of them was in force when the pod was read.
 	Drains   map[string]Drain

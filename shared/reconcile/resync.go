@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -64,9 +63,7 @@ func (p *pass) resync(ctx context.Context) error {
 	}
 	p.mend(ctx, s)
 	p.sweep(ctx, s, memory)
-	for subject, names := range s.ungated() {
-		p.warn(ctx, subject.Front, "PodsWithoutGate", fmt.Sprintf("%d pods have no readiness gate and count as Ready before the load balancer has found them healthy: %s; a pod gets one when it is created, so replace them", len(names), some(names)))
-	}
+	p.tellSlipped(ctx, s)
 	return p.Kube.Keep(ctx, memory)
 }
 

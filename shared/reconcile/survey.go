@@ -385,33 +385,6 @@ func (s *survey) wait() {
 	}
 }
 
-// ungated are the pods behind each object that have no gate although they could: they
-// count as Ready before the load balancer has found them healthy.
-func (s *survey) ungated() map[*subject][]string {
-	out := map[*subject][]string{}
-	claimed := s.claimed(slices.Clone(s.subjects))
-	bySubject := map[*model.Front]*subject{}
-	for _, subject := range claimed {
-		bySubject[subject.Front] = subject
-	}
-	selected := desired.NewSelected(backingsOf(claimed))
-	for _, pod := range s.pods {
-		if pod.Gated || pod.Terminal() || pod.Deleting {
-			continue
-		}
-		if ok, _ := desired.Direct(pod, s.Policy); !ok {
-			continue
-		}
-		for _, f := range frontsOf(selected.Of(pod)) {
-			out[bySubject[f]] = append(out[bySubject[f]], pod.Name)
-		}
-	}
-	for _, names := range out {
-		slices.Sort(names)
-	}
-	return out
-}
-
 // refsOf names objects.
 func refsOf(subjects []*subject) []event.Ref {
 	out := make([]event.Ref, 0, len(subjects))
