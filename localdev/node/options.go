@@ -49,6 +49,8 @@ type Options struct {
 	ENICapacity int64
 	// Labels are set on every node besides the usual ones.
 	Labels map[string]string
+	// Unschedulable keeps pods away that don't name the node: it is cordoned.
+	Unschedulable bool
 	// KeepNodes leaves the Node objects behind at Close.
 	KeepNodes bool
 

@@ -45,7 +45,7 @@ func (f *Fleet) register(ctx context.Context, h *host) error {
 		corev1.LabelArchStable: runtime.GOARCH,
 	}
 	maps.Copy(labels, f.opts.Labels)
-	_, err := nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: h.name, Labels: labels}}, metav1.CreateOptions{})
+	_, err := nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: h.name, Labels: labels}, Spec: corev1.NodeSpec{Unschedulable: f.opts.Unschedulable}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("registering node %s: %w", h.name, err)
 	}

@@ -14,8 +14,9 @@ import (
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
-// awaitGating waits until the API server asks the webhook about the namespace's pods.
-func (s *space) awaitGating() {
+// awaitGating waits until the API server asks the webhook about the namespace's pods, of
+// app=web or another.
+func (s *space) awaitGating(app ...string) {
 	s.t.Helper()
 	s.await("the webhook is registered for the namespace", func() (bool, string) {
 		list, err := s.client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(s.t.Context(), metav1.ListOptions{})
@@ -33,9 +34,12 @@ func (s *space) awaitGating() {
 	})
 	s.await("the API server has heard of it", func() (bool, string) {
 		pod := bare(s.name, "probe-")
+		for _, a := range app {
+			pod.Labels["app"] = a
+		}
 		out, err := s.client.CoreV1().Pods(s.name).Create(s.t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		s.must(err)
-		return hasGate(out), "a pod without a gate"
+		return drainHook(out, 0) != nil, "a pod without a drain hook"
 	})
 }
 

@@ -65,15 +65,16 @@ func TestOutagesPauseRolloutsAndLoseNothing(t *testing.T) {
 		{name: "functions", begin: functionsAway},
 		{name: "CLB API", begin: func(t *testing.T) func() { return away(t, fault.Rule{Call: fault.Any, Code: "InternalError"}) }},
 		{name: "CLB API throttles", begin: func(t *testing.T) func() { return away(t, fault.Rule{Call: fault.Any, Code: "RequestLimitExceeded"}) }},
+		{name: "API server", blind: true, begin: func(t *testing.T) func() {
+			s.must(s.Cluster.Kill(cluster.APIServer))
+			return func() { s.must(s.Cluster.Restart(t.Context(), cluster.APIServer)) }
+		}},
+		// The last, as a pod that is made while there is no webhook has no drain hook, and
+		// so is missed by somebody when it goes.
 		{name: "forwarder", begin: func(t *testing.T) func() {
 			s.must(shared.StopForwarder())
 			t.Cleanup(func() { startForwarder(t, "url") })
 			return func() { startForwarder(t, "url") }
-		}},
-		{name: "API server", blind: true, begin: func(t *testing.T) func() {
-			s.must(s.Cluster.Kill(cluster.APIServer))
-			restart := func() { s.must(s.Cluster.Restart(t.Context(), cluster.APIServer)) }
-			return restart
 		}},
 	}
 	for _, o := range outages {

@@ -152,10 +152,10 @@ func TestEvictedPodsAreDrainedFirst(t *testing.T) {
 	s.settled()
 }
 
-// fleet starts nodes of the test's own, and gives the name of the first.
+// fleet starts a node of the test's own, which only takes pods that name it.
 func (s *space) fleet(set func(*node.Options)) (*node.Fleet, string) {
 	s.t.Helper()
-	o := node.Options{Config: s.Cluster.RESTConfig(), NamePrefix: s.name + "-", Labels: map[string]string{"only": s.name}, Log: slog.New(slog.DiscardHandler)}
+	o := node.Options{Config: s.Cluster.RESTConfig(), NamePrefix: s.name + "-", Unschedulable: true, Log: slog.New(slog.DiscardHandler)}
 	if set != nil {
 		set(&o)
 	}
@@ -212,7 +212,7 @@ func TestTwentyServicesOfOneLoadBalancerDrainAsFastAsOne(t *testing.T) {
 		s.service(name(i), selects(name(i)), with(desired.ExistingLB, id, desired.ServiceConfig, "many"), ports(tcp(int32(1000+i), intstr.FromInt32(80))))
 		s.awaitBalancer(name(i))
 	}
-	s.awaitGating()
+	s.awaitGating(name(services - 1))
 	for i := range services {
 		for _, pod := range []string{"going", "alone", "stays"} {
 			names = append(names, name(i)+"-"+pod)
@@ -269,7 +269,7 @@ func TestReusedAddressNeverServesAnother(t *testing.T) {
 		s.service(app, selects(app))
 		balancers[app] = s.awaitBalancer(app)
 	}
-	s.awaitGating()
+	s.awaitGating("two")
 	loads := map[string]*load{}
 	for _, app := range []string{"one", "two"} {
 		s.pod("stays-"+app, labelled(app))
