@@ -239,7 +239,8 @@ func (s *scene) readKubernetes(ctx context.Context) (err error) {
 		if s.pods, err = s.selectedPods(ctx, desired.NewSelected(backingsOf(s.subjects)).Services()); err != nil {
 			return err
 		}
-		return s.mark(ctx)
+		s.mark(ctx)
+		return nil
 	}
 	s.only = map[string]bool{}
 	for _, n := range s.req.Sync.Pods {
@@ -251,9 +252,7 @@ func (s *scene) readKubernetes(ctx context.Context) (err error) {
 	for _, pod := range s.pods {
 		s.only[pod.UID] = true // the name may belong to a successor by now
 	}
-	if err := s.mark(ctx); err != nil {
-		return err
-	}
+	s.mark(ctx)
 	if refs, err = s.selecting(ctx, refs); err != nil {
 		return err
 	}

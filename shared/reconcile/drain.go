@@ -6,7 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/event"
@@ -27,55 +30,111 @@ const zeroAt = "weight 0 at "
 
 // mark notes on the pods of the event which of their containers are about to end, before
 // anything is done about it: a pass that dies after its first write leaves a pod that
-// the next one drains. A container that is no longer the one the event speaks of has
-// ended already, and its successor must not be drained in its place.
-func (s *scene) mark(ctx context.Context) error {
+// the next one drains. A pod that can't be marked keeps none of the others from it.
+func (s *scene) mark(ctx context.Context) {
+	ending := map[string]map[string]string{} // containers' names and ids, by the pod's UID
 	for _, named := range s.req.Sync.Pods {
-		name, id, draining := strings.Cut(named.Draining, "=")
-		if !draining {
-			continue
-		}
-		for _, pod := range s.pods {
-			if pod.UID != named.UID || pod.Containers[name] != id || pod.Marked(name, id) {
-				continue
+		if name, id, draining := strings.Cut(named.Draining, "="); draining {
+			if ending[named.UID] == nil {
+				ending[named.UID] = map[string]string{}
 			}
-			if err := s.markOne(ctx, pod, name, id); err != nil && !fault.Is(err, fault.NotFound) {
-				return err
-			}
+			ending[named.UID][name] = id
 		}
 	}
-	return nil
+	s.each(s.pods, func(pod *model.Pod) error { return s.markOne(ctx, pod, ending[pod.UID]) })
 }
 
-func (s *scene) markOne(ctx context.Context, pod *model.Pod, name, id string) error {
-	drains := map[string]model.Drain{}
-	drained := model.Condition{Reason: reasonDraining}
-	if pod.Draining { // then the weights are 0 for its sake, or will be
-		maps.Copy(drains, pod.Drains)
-		if pod.Drained != nil {
-			drained = *pod.Drained
-		}
+// each does something for every pod, several at a time, and notes what fails but for pods
+// that are gone. Tens of Services may be rolled at once, and their containers are held
+// meanwhile.
+func (p *pass) each(pods []*model.Pod, do func(*model.Pod) error) {
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for _, pod := range pods {
+		g.Go(func() error {
+			if err := do(pod); err != nil && !fault.Is(err, fault.NotFound) {
+				mu.Lock()
+				defer mu.Unlock()
+				p.fail(err)
+			}
+			return nil
+		})
 	}
-	drains[name] = model.Drain{ID: id, At: s.Now().Truncate(time.Millisecond)}
-	s.wrote("Marks", 1)
-	return s.Kube.PatchDrain(ctx, pod, drains, drained, s.Now())
+	_ = g.Wait() // its functions return nothing but nil
+}
+
+// markOne marks containers of a pod by name and id. One that is no longer that of the
+// event has ended already, and its successor must not be drained in its place. Others
+// write to a pod that goes, above all its kubelet, and then it is read again.
+func (s *scene) markOne(ctx context.Context, pod *model.Pod, ending map[string]string) error {
+	return s.untilWritten(ctx, pod, func() error {
+		drains := map[string]model.Drain{}
+		drained := model.Condition{Reason: reasonDraining}
+		if pod.Draining { // then the weights are 0 for its sake, or will be
+			maps.Copy(drains, pod.Drains)
+			if pod.Drained != nil {
+				drained = *pod.Drained
+			}
+		}
+		n := 0
+		for name, id := range ending {
+			if pod.Containers[name] == id && !pod.Marked(name, id) {
+				drains[name] = model.Drain{ID: id, At: s.Now().Truncate(time.Millisecond)}
+				n++
+			}
+		}
+		if n == 0 {
+			return nil
+		}
+		err := s.Kube.PatchDrain(ctx, pod, drains, drained, s.Now())
+		if err == nil {
+			s.wrote("Marks", n)
+		}
+		return err
+	})
+}
+
+// conflicts bounds how often a pod that others write to is read again.
+const conflicts = 10
+
+// untilWritten has write try again with the pod as it is now whenever somebody else has
+// written first, unless another pod has its name by then.
+func (p *pass) untilWritten(ctx context.Context, pod *model.Pod, write func() error) error {
+	for n := 1; ; n++ {
+		err := write()
+		if !fault.Is(err, fault.Conflict) || n == conflicts {
+			return err
+		}
+		now, err := p.Kube.Pod(ctx, pod.Ref())
+		if err != nil {
+			return err
+		}
+		if now.UID != pod.UID {
+			return nil
+		}
+		*pod = now
+	}
 }
 
 // drained says on pods with a mark in force that this CLB has taken their weights to 0,
 // and when all CLBs that serve them have: whoever holds their containers waits for that.
 // A pod that serves again is no longer drained.
 func (a *applier) drained(ctx context.Context) {
+	var zeroed, serving []*model.Pod
 	for _, pod := range a.scene.pods {
-		var err error
 		switch {
 		case pod.Draining && !a.open(pod):
-			err = a.zeroed(ctx, pod)
+			if pod.Drained == nil || !pod.Drained.Status {
+				zeroed = append(zeroed, pod)
+			}
 		case !pod.Draining && !pod.Deleting && len(pod.Drains) > 0:
-			err = a.serving(ctx, pod)
+			serving = append(serving, pod)
 		}
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			a.fail(err)
-		}
+	}
+	a.zeroed(ctx, zeroed)
+	a.each(serving, func(pod *model.Pod) error { return a.serving(ctx, pod) })
+	for _, pod := range a.scene.pods {
 		if until := pod.DrainedUntil(a.Now()); !until.IsZero() && !pod.Deleting {
 			a.reply.RequeueAfter(until.Sub(a.Now()) + time.Second)
 			a.reply.PendingPods = append(a.reply.PendingPods, event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, IP: pod.IP})
@@ -91,17 +150,37 @@ func (a *applier) open(pod *model.Pod) bool {
 	})
 }
 
-// zeroed adds this CLB to those of the pod's condition. Of several passes that do so at
+// zeroed adds this CLB to those of the pods' conditions. Of several passes that do so at
 // a time one writes first, and the others read again.
-func (a *applier) zeroed(ctx context.Context, pod *model.Pod) error {
-	if pod.Drained != nil && pod.Drained.Status {
-		return nil
+func (a *applier) zeroed(ctx context.Context, pods []*model.Pod) {
+	if len(pods) == 0 {
+		return
 	}
-	needed, err := a.balancersOf(ctx, pod)
+	var namespaces []string
+	for _, pod := range pods {
+		if !slices.Contains(namespaces, pod.Namespace) {
+			namespaces = append(namespaces, pod.Namespace)
+		}
+	}
+	subjects, err := a.claimedIn(ctx, namespaces)
 	if err != nil {
-		return err
+		a.fail(err)
+		return
 	}
-	for {
+	selected := desired.NewSelected(backingsOf(subjects))
+	needed := map[string][]string{} // by the pod's UID
+	for _, pod := range pods {
+		needed[pod.UID] = balancersOf(selected, pod)
+	}
+	a.each(pods, func(pod *model.Pod) error { return a.zeroedOne(ctx, pod, needed[pod.UID]) })
+}
+
+// zeroedOne is zeroed for a pod that the needed CLBs serve.
+func (a *applier) zeroedOne(ctx context.Context, pod *model.Pod, needed []string) error {
+	return a.untilWritten(ctx, pod, func() error {
+		if !pod.Draining {
+			return nil
+		}
 		at := zeroedAt(pod)
 		if !slices.Contains(at, a.lb) {
 			at = append(at, a.lb)
@@ -118,20 +197,9 @@ func (a *applier) zeroed(ctx context.Context, pod *model.Pod) error {
 		err := a.Kube.PatchDrain(ctx, pod, pod.Drains, next, a.Now())
 		if err == nil {
 			a.wrote("Drained", 1)
-			return nil
 		}
-		if !fault.Is(err, fault.Conflict) {
-			return err
-		}
-		now, err := a.Kube.Pod(ctx, pod.Ref())
-		if err != nil {
-			return err
-		}
-		if now.UID != pod.UID || !now.Draining {
-			return nil
-		}
-		*pod = now
-	}
+		return err
+	})
 }
 
 // serving takes the condition back. Where the container that was to end is still there,
@@ -159,16 +227,12 @@ func zeroedAt(pod *model.Pod) []string {
 }
 
 // balancersOf are the CLBs of everything claimed that selects the pod.
-func (a *applier) balancersOf(ctx context.Context, pod *model.Pod) ([]string, error) {
-	subjects, err := a.claimedIn(ctx, []string{pod.Namespace})
-	if err != nil {
-		return nil, err
-	}
+func balancersOf(selected desired.Selected, pod *model.Pod) []string {
 	var out []string
-	for _, b := range desired.NewSelected(backingsOf(subjects)).Of(pod) {
+	for _, b := range selected.Of(pod) {
 		if lb := desired.LoadBalancerOf(b.Front); lb != "" && !slices.Contains(out, lb) {
 			out = append(out, lb)
 		}
 	}
-	return out, nil
+	return out
 }

@@ -125,7 +125,7 @@ func (r *Relay) Lead(ctx context.Context) {
 }
 
 // Silent tells since when a partition has been sent to in vain, if its last send got no
-// answer: since the last one, or since this replica leads.
+// answer, or one that it failed: since the last that didn't, or since this replica leads.
 func (r *Relay) Silent(k work.Key) (since time.Time, silent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,7 +193,8 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	defer cancel()
 	reply, err := r.o.Transport.Send(ctx, s.Function, payload)
 	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) { // else it was us who gave up
-		r.hear(s.Key, err == nil, r.o.Queue.Now())
+		// One that can't do its work, as it doesn't reach Kubernetes, say, is no better.
+		r.hear(s.Key, err == nil && reply.Failure == nil, r.o.Queue.Now())
 	}
 	out := queue.Outcome{Reply: reply, Err: err}
 	if transport.EndedBy(err) {
