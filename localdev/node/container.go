@@ -68,11 +68,15 @@ type stopping struct {
 // (minimumGracePeriodInSeconds of kuberuntime).
 const minimumGrace = 2 * time.Second
 
-// newContainerID makes an ID of the form that runtimes report.
+// restartTime is what a runtime takes from a container's end to its next start, at the
+// least: time enough for the status in between to be seen.
+const restartTime = 50 * time.Millisecond
+
+// newContainerID makes an ID of the form that containerd reports.
 func newContainerID() string {
 	var b [32]byte
 	rand.Read(b[:])
-	return "localdev://" + hex.EncodeToString(b[:])
+	return "containerd://" + hex.EncodeToString(b[:])
 }
 
 // startContainer starts a container, for the first time or again.
@@ -213,6 +217,11 @@ func (w *worker) stepExited(c *container, now time.Time, next *deadline) {
 	if !c.sidecar && !restarts(w.pod.Spec.RestartPolicy, c.exitCode) {
 		return
 	}
+	if again := c.finishedAt.Add(restartTime); now.Before(again) {
+		c.startAt = again
+		next.at(again)
+		return
+	}
 	key := string(w.uid) + "/" + c.spec.Name
 	since := c.finishedAt
 	if c.killed {
@@ -228,8 +237,9 @@ func (w *worker) stepExited(c *container, now time.Time, next *deadline) {
 	}
 	if w.fleet.backoff.IsInBackOffSince(key, since) {
 		delay := w.fleet.backoff.Get(key)
+		first := c.backoff == ""
 		c.backoff = fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)", delay, c.spec.Name, w.pod.Name, w.pod.Namespace, w.uid)
-		if c.startAt.IsZero() {
+		if first {
 			w.event(corev1.EventTypeWarning, "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)", c.spec.Name, w.pod.Name, w.pod.Namespace, w.uid)
 		}
 		c.startAt = since.Add(delay)

@@ -27,7 +27,8 @@ const (
 )
 
 // Shutdown ends all pods of a node as a kubelet does whose machine shuts down gracefully:
-// hooks, SIGTERM and at most grace for both, no deletionTimestamp; they end as Failed.
+// hooks, SIGTERM and at most grace for both, no deletionTimestamp; they end as Failed, or as
+// Succeeded if their containers exit with 0.
 // It waits until none runs any more. The node takes no further pods.
 func (f *Fleet) Shutdown(ctx context.Context, node string, grace time.Duration) error {
 	h := f.byName[node]
@@ -153,14 +154,15 @@ func (w *worker) meet(f fate) {
 	w.forced = f.grace <= 0
 }
 
-// fated is what a fate makes of a status.
+// fated is what a fate makes of a status: a condition at once; in the end the reason, and
+// Failed for its phase, but not if all containers exited with 0. Then the kubelet computes
+// Succeeded, and with the phase goes the reason (generateAPIPodStatus, mergePodStatus).
 func (f *fate) fated(status *corev1.PodStatus, over bool, generation int64, now metav1.Time) {
 	if f == nil {
 		return
 	}
-	status.Reason, status.Message = f.reason, f.message
-	if over {
-		status.Phase = corev1.PodFailed
+	if over && status.Phase != corev1.PodSucceeded {
+		status.Phase, status.Reason, status.Message = corev1.PodFailed, f.reason, f.message
 	}
 	target := corev1.PodCondition{
 		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: byKubelet, Message: f.message,

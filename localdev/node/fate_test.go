@@ -16,7 +16,8 @@ func disrupted(p *corev1.Pod) bool {
 	return c != nil && c.Status == corev1.ConditionTrue && c.Reason == byKubelet
 }
 
-// TestGracefulNodeShutdown: hook, SIGTERM, no deletionTimestamp, Failed in the end.
+// TestGracefulNodeShutdown: hook, SIGTERM, no deletionTimestamp; in the end Succeeded, as
+// its container exits with 0, and without a reason; Failed with one if that is killed.
 func TestGracefulNodeShutdown(t *testing.T) {
 	b := newBench(t)
 	f := b.ownFleet(nil)
@@ -26,6 +27,11 @@ func TestGracefulNodeShutdown(t *testing.T) {
 		p.Spec.NodeName = node
 		p.Spec.TerminationGracePeriodSeconds = new(int64(30))
 		p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: hook.handler()}
+	}))
+	stubborn := b.ready(b.create(func(p *corev1.Pod) {
+		p.Spec.NodeName = node
+		p.Spec.TerminationGracePeriodSeconds = new(int64(1))
+		p.Annotations = map[string]string{AnnotationPrefix + KeyIgnoreSIGTERM: "true"}
 	}))
 	down := make(chan error, 1)
 	go func() { down <- f.Shutdown(t.Context(), node, 20*time.Second) }()
@@ -40,9 +46,13 @@ func TestGracefulNodeShutdown(t *testing.T) {
 	if err := <-down; err != nil {
 		t.Fatal(err)
 	}
-	got := b.until(pod.Name, "has failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
-	if got.Status.Reason != shutdownReason || got.Status.Message != shutdownMessage || got.DeletionTimestamp != nil {
-		t.Errorf("got reason %q and message %q", got.Status.Reason, got.Status.Message)
+	got := b.until(pod.Name, "has succeeded", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
+	if got.Status.Reason != "" || got.Status.Message != "" || got.DeletionTimestamp != nil || !disrupted(got) {
+		t.Errorf("exited with 0: got %+v", got.Status)
+	}
+	got = b.until(stubborn.Name, "has failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+	if got.Status.Reason != shutdownReason || got.Status.Message != shutdownMessage || got.DeletionTimestamp != nil || !disrupted(got) {
+		t.Errorf("killed: got %+v", got.Status)
 	}
 	n, err := b.client.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{})
 	if err != nil {
@@ -63,8 +73,15 @@ func TestEvictionUnderPressure(t *testing.T) {
 		if err := f.Evict(pod.UID, grace); err != nil {
 			t.Fatal(err)
 		}
-		got := b.until(pod.Name, "has failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
-		if got.Status.Reason != evictedReason || !disrupted(got) {
+		got := b.until(pod.Name, "has ended", func(p *corev1.Pod) bool {
+			return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+		})
+		// One that has time to exit with 0 has succeeded.
+		wanted := corev1.PodStatus{Phase: corev1.PodSucceeded}
+		if grace == 0 {
+			wanted = corev1.PodStatus{Phase: corev1.PodFailed, Reason: evictedReason}
+		}
+		if got.Status.Phase != wanted.Phase || got.Status.Reason != wanted.Reason || !disrupted(got) {
 			t.Errorf("%s: got %+v", name, got.Status)
 		}
 		killed := false

@@ -94,7 +94,7 @@ func (f *Fleet) fillStatus(h *host, status *corev1.NodeStatus) {
 	status.DaemonEndpoints.KubeletEndpoint.Port = kubeletPort
 	status.NodeInfo = corev1.NodeSystemInfo{
 		KubeletVersion:          kubeletVersion,
-		ContainerRuntimeVersion: "localdev://1",
+		ContainerRuntimeVersion: "containerd://1.6.20-localdev",
 		OperatingSystem:         runtime.GOOS,
 		Architecture:            runtime.GOARCH,
 		OSImage:                 "emulated",

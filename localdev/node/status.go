@@ -17,6 +17,9 @@ const (
 	reasonPodCompleted             = "PodCompleted"
 	reasonPodFailed                = "PodFailed"
 	reasonSandboxNotReady          = "PodSandboxNotReady"
+
+	messageSandboxNotReady = "pod sandbox is not ready"
+	messageNoSandbox       = "no pod sandbox exists"
 )
 
 // ownConditions are those that a kubelet writes; all others are left as they
@@ -70,7 +73,7 @@ func newStatus(pod *corev1.Pod, s sight, now metav1.Time) corev1.PodStatus {
 	containersReady := containersReadyCondition(&pod.Spec, s, status.Phase)
 	for _, c := range []corev1.PodCondition{
 		sandboxCondition(s),
-		initializedCondition(s),
+		initializedCondition(s, status.Phase),
 		readyCondition(&pod.Spec, foreign, containersReady),
 		containersReady,
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
@@ -98,7 +101,11 @@ func sandboxCondition(s sight) corev1.PodCondition {
 	if s.sandbox {
 		return corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue}
 	}
-	return corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse, Reason: reasonSandboxNotReady}
+	c := corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse, Reason: reasonSandboxNotReady, Message: messageSandboxNotReady}
+	if s.podIP == "" {
+		c.Message = messageNoSandbox
+	}
+	return c
 }
 
 // phaseOf is the kubelet's getPhase, and what its status manager adds: no final
@@ -155,8 +162,12 @@ func restarts(policy corev1.RestartPolicy, code int32) bool {
 	}
 }
 
-func initializedCondition(s sight) corev1.PodCondition {
+func initializedCondition(s sight, phase corev1.PodPhase) corev1.PodCondition {
 	c := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
+	if phase == corev1.PodSucceeded {
+		c.Reason = reasonPodCompleted
+		return c
+	}
 	if slices.ContainsFunc(s.containers, func(c corev1.ContainerStatus) bool { return c.ContainerID != "" }) {
 		return c
 	}
