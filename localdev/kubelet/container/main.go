@@ -6,10 +6,13 @@
 //
 // The application is set by environment variables:
 //
-//	LISTEN       where it listens: tcp:80,udp:53 and so on (default tcp:80)
-//	READY_DELAY  time from its start until ReadyPath answers 200 (Go duration, default none)
-//	START_DELAY  time from its start until it listens
-//	JOURNAL      host:port that is told what happens to it, line by line
+//	LISTEN          where it listens: tcp:80,udp:53 and so on (default tcp:80)
+//	READY_DELAY     time from its start until ReadyPath answers 200 (Go duration, default none)
+//	START_DELAY     time from its start until it listens
+//	EXIT_AFTER      time from its start until it ends by itself (default never)
+//	EXIT_CODE       the code that it then ends with (default 1)
+//	IGNORE_SIGTERM  true: it goes on as if nothing had happened
+//	JOURNAL         host:port that is told what happens to it, line by line
 //
 // It ends on SIGTERM at once, in the middle of whatever it does, as nginx does: the worst
 // case for requests on their way. It knows who it is without being told, by the files that
@@ -17,6 +20,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -70,6 +74,17 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	exitAfter, err := readDuration("EXIT_AFTER")
+	if err != nil {
+		return err
+	}
+	exitCode, err := strconv.ParseUint(cmp.Or(os.Getenv("EXIT_CODE"), "1"), 10, 8)
+	if err != nil {
+		return fmt.Errorf("EXIT_CODE is %q, must be a number from 0 to 255", os.Getenv("EXIT_CODE"))
+	}
+	if exitAfter > 0 {
+		time.AfterFunc(exitAfter, func() { os.Exit(int(exitCode)) })
+	}
 	self, container := whoAmI()
 	s := &server{self: self}
 	journal := openJournal(os.Getenv("JOURNAL"), application.Note{UID: self.UID, Pod: self.Pod, Container: container})
@@ -86,6 +101,9 @@ func run(ctx context.Context) error {
 	time.AfterFunc(readyDelay, func() { s.ready.Store(true) })
 	<-ctx.Done()
 	journal.say(application.NoteTerminated)
+	if os.Getenv("IGNORE_SIGTERM") == "true" {
+		select {}
+	}
 	return nil
 }
 
