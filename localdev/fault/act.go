@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/cluster"
+	"github.com/clb-direct/clb-direct/localdev/node"
 )
 
 // Act is something that happens once.
@@ -38,6 +39,8 @@ const (
 	VanishNode        = "vanish"             // Node: node.Fleet.Vanish
 	EvictPod          = "evict"              // Pod, GraceSeconds: node.Fleet.Evict
 	KillForMemory     = "kill-for-memory"    // Pod, Container, its first if none: node.Fleet.KillForMemory
+	CrashContainer    = "crash"              // Pod, Container, its first if none: node.Fleet.Crash
+	BootNode          = "boot"               // Node: node.Fleet.Boot
 	KillFunction      = "kill"               // Function: scf.Server.Kill
 	ExpireCredentials = "expire-credentials" // tc3.Store.Expire, as of now
 )
@@ -78,15 +81,17 @@ var acts = map[string]func(*Faults, context.Context, Act) error{
 		}
 		return f.parts.Nodes.Evict(uid, a.grace())
 	},
+	BootNode: func(f *Faults, ctx context.Context, a Act) error {
+		if f.parts.Nodes == nil {
+			return errNoNodes
+		}
+		return f.parts.Nodes.Boot(ctx, a.Node)
+	},
 	KillForMemory: func(f *Faults, ctx context.Context, a Act) error {
-		uid, first, err := f.pod(ctx, a.Pod)
-		if err != nil {
-			return err
-		}
-		if a.Container == "" {
-			a.Container = first
-		}
-		return f.parts.Nodes.KillForMemory(uid, a.Container)
+		return f.strike(ctx, a, (*node.Fleet).KillForMemory)
+	},
+	CrashContainer: func(f *Faults, ctx context.Context, a Act) error {
+		return f.strike(ctx, a, (*node.Fleet).Crash)
 	},
 	KillFunction: func(f *Faults, _ context.Context, a Act) error {
 		if f.parts.SCF == nil {
@@ -121,6 +126,18 @@ func (f *Faults) Do(ctx context.Context, a Act) error {
 		return errors.New("graceSeconds: want no number below 0")
 	}
 	return do(f, ctx, a)
+}
+
+// strike ends a container of a pod.
+func (f *Faults) strike(ctx context.Context, a Act, how func(*node.Fleet, types.UID, string) error) error {
+	uid, first, err := f.pod(ctx, a.Pod)
+	if err != nil {
+		return err
+	}
+	if a.Container == "" {
+		a.Container = first
+	}
+	return how(f.parts.Nodes, uid, a.Container)
 }
 
 func (a Act) grace() time.Duration { return time.Duration(a.GraceSeconds) * time.Second }

@@ -50,7 +50,7 @@ func claimBlocks(from netip.Prefix, n int, reuse bool) (_ []*block, err error) {
 	for prefix := netip.PrefixFrom(from.Masked().Addr(), blockBits); from.Contains(prefix.Addr()) && len(blocks) < n; prefix = following(prefix) {
 		b := &block{prefix: prefix, own: prefix.Addr().Next(), reuse: reuse}
 		b.next = b.own.Next()
-		if b.claim, err = net.Listen("tcp4", net.JoinHostPort(b.own.String(), strconv.Itoa(kubeletPort))); err != nil {
+		if err = b.reclaim(); err != nil {
 			continue // another fleet's
 		}
 		blocks = append(blocks, b)
@@ -99,6 +99,12 @@ func (b *block) give(addr netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freed = append(b.freed, addr)
+}
+
+// reclaim listens on the block's kubelet port.
+func (b *block) reclaim() (err error) {
+	b.claim, err = net.Listen("tcp4", net.JoinHostPort(b.own.String(), strconv.Itoa(kubeletPort)))
+	return err
 }
 
 func (b *block) release() {

@@ -332,6 +332,14 @@ func (a *app) currentState() string {
 	return a.state
 }
 
+// self is the application's own view: its state, and whether a readiness probe passes.
+// One that is stopping takes none any more, and is no less ready for it.
+func (a *app) self() (state string, ready bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state, a.state != StateStarting && !a.behave.fails(readinessProbe)
+}
+
 // passes answers a probe of a kind that emulation can't carry out, exec or
 // gRPC, by what the application knows of itself.
 func (a *app) passes(kind probeKind) bool {
@@ -360,7 +368,8 @@ func (a *app) say(ctx context.Context, client string, port int32) ([]byte, bool)
 		}
 	}
 	answer := a.answer
-	answer.Client, answer.Port, answer.State = client, port, a.currentState()
+	answer.Client, answer.Port = client, port
+	answer.State, answer.Ready = a.self()
 	data, err := json.Marshal(answer)
 	if err != nil {
 		return nil, false

@@ -53,12 +53,25 @@ func (f *Fleet) Evict(pod types.UID, grace time.Duration) error {
 
 // KillForMemory ends a container's process as the kernel does when it passes its memory
 // limit: it exits with 137, reason OOMKilled, and is started again as its policy says.
-func (f *Fleet) KillForMemory(pod types.UID, container string) error {
+func (f *Fleet) KillForMemory(pod types.UID, name string) error {
+	return f.strike(pod, name, func(c *container) {
+		c.starved = true
+		c.app.kill()
+	})
+}
+
+// Crash has a container's process end of itself with code 1, whatever it is doing; it is
+// started again as its policy says.
+func (f *Fleet) Crash(pod types.UID, name string) error {
+	return f.strike(pod, name, func(c *container) { c.app.exit(exitFailure, "") })
+}
+
+// strike does something to a container's process, if it runs.
+func (f *Fleet) strike(pod types.UID, name string, how func(*container)) error {
 	return f.tell(pod, func(w *worker) {
 		for _, c := range w.containers {
-			if c.spec.Name == container && c.state == running && c.app != nil {
-				c.starved = true
-				c.app.kill()
+			if c.spec.Name == name && c.state == running && c.app != nil {
+				how(c)
 			}
 		}
 	})
@@ -78,6 +91,25 @@ func (f *Fleet) Vanish(node string) error {
 		<-w.ended
 	}
 	return nil
+}
+
+// Boot starts the machine of a node again that was shut down or has vanished: it is Ready
+// and takes pods. Those that it had stay as they ended.
+func (f *Fleet) Boot(ctx context.Context, node string) error {
+	h := f.byName[node]
+	switch {
+	case h == nil:
+		return fmt.Errorf("there is no node %s", node)
+	case !h.down.Load():
+		return fmt.Errorf("node %s is up", node)
+	}
+	_ = h.server.Close() // that of one that was shut down still listens
+	if err := h.block.reclaim(); err != nil {
+		return fmt.Errorf("booting %s: %w", node, err)
+	}
+	f.serve(h)
+	h.down.Store(false)
+	return f.register(ctx, h)
 }
 
 // of lists the pods of a node.

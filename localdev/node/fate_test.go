@@ -116,6 +116,57 @@ func TestContainerKilledForItsMemory(t *testing.T) {
 	}
 }
 
+// TestCrash: the process ends of itself, and is started again.
+func TestCrash(t *testing.T) {
+	b := newBench(t)
+	f := b.ownFleet(func(o *Options) { o.BackoffInitial = 100 * time.Millisecond })
+	pod := b.ready(b.create(func(p *corev1.Pod) { p.Spec.NodeName = b.namespace + "-1" }))
+	if err := f.Crash(pod.UID, "app"); err != nil {
+		t.Fatal(err)
+	}
+	got := b.until(pod.Name, "is restarted", func(p *corev1.Pod) bool {
+		return p.Status.ContainerStatuses[0].RestartCount == 1 && ready(p)
+	})
+	last := got.Status.ContainerStatuses[0].LastTerminationState.Terminated
+	if last == nil || last.Reason != "Error" || last.ExitCode != 1 {
+		t.Errorf("got %+v", last)
+	}
+}
+
+// TestBoot: a node that has gone, or was shut down, comes back and takes pods.
+func TestBoot(t *testing.T) {
+	b := newBench(t)
+	f := b.ownFleet(nil)
+	name := b.namespace + "-1"
+	if err := f.Boot(t.Context(), name); err == nil {
+		t.Error("a node that is up was booted")
+	}
+	for how, down := range map[string]func() error{
+		"vanished":  func() error { return f.Vanish(name) },
+		"shut down": func() error { return f.Shutdown(t.Context(), name, time.Second) },
+	} {
+		if err := down(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Boot(t.Context(), name); err != nil {
+			t.Fatalf("%s: %v", how, err)
+		}
+		pod := b.ready(b.create(func(p *corev1.Pod) { p.Spec.NodeName = name }))
+		if got := ask(t, pod.Status.PodIP, 80); got.UID != string(pod.UID) || !got.Ready {
+			t.Errorf("%s: got %+v", how, got)
+		}
+		n, err := b.client.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range n.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+				t.Errorf("%s: the node isn't ready: %+v", how, c)
+			}
+		}
+	}
+}
+
 // TestVanishedNode: nobody answers any more and nobody says so; the object goes when it is
 // deleted by force.
 func TestVanishedNode(t *testing.T) {

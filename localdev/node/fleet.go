@@ -97,16 +97,22 @@ func (f *Fleet) addHost(name string, b *block) {
 	h := &host{
 		name: name, block: b, client: client(b.own),
 		events: f.sink.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: name}),
-		server: &http.Server{
-			ReadHeaderTimeout: time.Minute,
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				http.Error(w, "an emulated node has no logs and runs no commands", http.StatusNotImplemented)
-			}),
-		},
 	}
 	f.hosts = append(f.hosts, h)
 	f.byName[name] = h
-	f.wg.Go(func() { _ = h.server.Serve(b.claim) })
+	f.serve(h)
+}
+
+// serve answers on a node's kubelet port.
+func (f *Fleet) serve(h *host) {
+	server, claim := &http.Server{
+		ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "an emulated node has no logs and runs no commands", http.StatusNotImplemented)
+		}),
+	}, h.block.claim
+	h.server = server
+	f.wg.Go(func() { _ = server.Serve(claim) })
 }
 
 // watch follows all pods that are bound to a node, ours or not: a field selector

@@ -16,6 +16,7 @@ const (
 	Started    What = "started"
 	HookBegan  What = "preStop began"
 	HookEnded  What = "preStop ended"
+	HookFailed What = "preStop failed" // after HookEnded, where it got no answer
 	Terminated What = "SIGTERM"
 	Killed     What = "SIGKILL"
 	Exited     What = "exited"

@@ -36,6 +36,7 @@ func (w *worker) beginStop(c *container, grace int64, message string) {
 			stop.hookDone = true
 			w.note(c, HookEnded)
 			if err != nil {
+				w.note(c, HookFailed)
 				w.fleet.opts.Log.Info("preStop hook failed", "pod", w.key, "container", spec.Name, "err", err)
 				// The kubelet leaves the cause out of the Event: it may hold secrets.
 				w.event(corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")

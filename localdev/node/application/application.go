@@ -23,6 +23,8 @@ type Answer struct {
 	// Port is the port that was asked.
 	Port int32 `json:"port"`
 	// State is one of StateStarting, StateReady and StateTerminating.
-	State       string `json:"state"`
+	State string `json:"state"`
+	// Ready is what the readiness probe would have found at that moment.
+	Ready       bool   `json:"ready"`
 	ContainerID string `json:"container_id"`
 }
