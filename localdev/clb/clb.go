@@ -39,6 +39,9 @@ type Latencies = backend.Latencies
 // Range is what a latency is drawn from, evenly.
 type Range = backend.Range
 
+// Flow is what a client's connection or UDP session came to; its Label is the target's tag.
+type Flow = dataplane.Flow
+
 // Quotas are the limits of the account; see DefaultQuotas.
 type Quotas = backend.Quotas
 
@@ -114,6 +117,10 @@ type Options struct {
 	// checked.
 	SkipWeightZero bool
 
+	// OnFlow is told of every connection and UDP session at layer 4 as it begins, with the
+	// target chosen and its tag; nil is nobody. It must not block.
+	OnFlow func(Flow)
+
 	// Now is the clock of everything dated or limited; nil is time.Now. Waiting is
 	// always real.
 	Now func() time.Time
@@ -170,7 +177,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 			Plane: dataplane.Options{
 				RefuseDead: opts.RefuseDead, KeepUnbound: opts.KeepUnbound,
 				SkipWeightZero: opts.SkipWeightZero, ClientSource: opts.ClientSource,
-				PassiveBlock: passiveBlock * opts.Second, Log: opts.Log,
+				PassiveBlock: passiveBlock * opts.Second, OnFlow: opts.OnFlow, Log: opts.Log,
 			},
 			Now: opts.Now, Seed: opts.Seed,
 		}),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 )
 
 func TestUnbindEndsConnections(t *testing.T) {
@@ -139,5 +140,33 @@ func TestDeletedListenerRefuses(t *testing.T) {
 	again := s.listener(s.lb, "TCP", 8080)
 	if again == s.l {
 		t.Error("a new listener has a new id")
+	}
+}
+
+// TestFlowsAreTold: who is behind a connection, by the tag of the binding, and who isn't.
+func TestFlowsAreTold(t *testing.T) {
+	told := make(chan Flow, 10)
+	r := newRig(t, func(o *Options) { o.OnFlow = func(f Flow) { told <- f } })
+	lb := r.instance()
+	l := r.listener(lb, "TCP", 8080, quickCheck)
+	vip := netip.AddrPortFrom(r.vip(lb), 8080)
+	visit := func() Flow {
+		t.Helper()
+		v, err := connect("127.88.0.1", vip)
+		if err == nil {
+			defer v.Close()
+		}
+		return <-told
+	}
+	if f := visit(); f.Target.IsValid() || f.Listener != vip || f.Client.Addr().String() != "127.88.0.1" {
+		t.Errorf("nothing is bound: got %+v", f)
+	}
+	p := newPod(r)
+	bound := batchTarget(l, p.addr, 7)
+	bound.Tag = common.StringPtr("uid-a")
+	r.bind(lb, bound)
+	r.awaitHealth(lb, p.addr, "Alive")
+	if f := visit(); f.Target != p.addr || f.Label != "uid-a" || f.Weight != 7 || f.State.String() != "Alive" {
+		t.Errorf("got %+v", f)
 	}
 }

@@ -232,6 +232,10 @@ func (a *app) listenOn(p port, want bool) error {
 	return nil
 }
 
+// farewell is how long a plain connection may still ask after SIGTERM, once: a protocol
+// without a word for goodbye can't be ended otherwise without losing what crosses its end.
+const farewell = time.Second
+
 // signal is SIGTERM: the application stops listening, drops what is idle,
 // finishes what is in flight and exits with 0.
 func (a *app) signal() {
@@ -247,9 +251,8 @@ func (a *app) signal() {
 	}
 	_ = a.listen() // closes only
 	for conn := range a.raw {
-		// Ends reads, also the next one of a connection that is being answered,
-		// and leaves writes alone.
-		_ = conn.SetReadDeadline(time.Unix(1, 0))
+		// Whoever is about to ask hears from the answer that it is the last one.
+		_ = conn.SetReadDeadline(time.Now().Add(farewell))
 	}
 	a.wg.Go(func() {
 		_ = a.http.Shutdown(a.life)
@@ -349,8 +352,8 @@ func (a *app) passes(kind probeKind) bool {
 }
 
 // say renders the answer to a client. It takes the response delay; false means
-// that the process ended meanwhile.
-func (a *app) say(ctx context.Context, client string, port int32) ([]byte, bool) {
+// that the process ended meanwhile. last says that the answer says goodbye.
+func (a *app) say(ctx context.Context, client string, port int32) (data []byte, last, ok bool) {
 	a.asked.Add(1)
 	defer a.asked.Add(-1)
 	a.mu.Lock()
@@ -362,9 +365,9 @@ func (a *app) say(ctx context.Context, client string, port int32) ([]byte, bool)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			return nil, false
+			return nil, false, false
 		case <-a.life.Done():
-			return nil, false
+			return nil, false, false
 		}
 	}
 	answer := a.answer
@@ -372,9 +375,9 @@ func (a *app) say(ctx context.Context, client string, port int32) ([]byte, bool)
 	answer.State, answer.Ready = a.self()
 	data, err := json.Marshal(answer)
 	if err != nil {
-		return nil, false
+		return nil, false, false
 	}
-	return append(data, '\n'), true
+	return append(data, '\n'), answer.State == StateTerminating, true
 }
 
 type portKey struct{}
@@ -391,7 +394,7 @@ func (a *app) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(r.UserAgent(), probeAgent) {
 		a.onServe()
 	}
-	body, ok := a.say(r.Context(), r.RemoteAddr, port)
+	body, _, ok := a.say(r.Context(), r.RemoteAddr, port)
 	if !ok {
 		// Nobody is left to answer: cut the connection, don't send an empty 200.
 		panic(http.ErrAbortHandler)

@@ -123,7 +123,7 @@ func TestAppAnswers(t *testing.T) {
 				if err := json.Unmarshal(line, &got); err != nil {
 					t.Fatalf("%s: %v", tc.reason, err)
 				}
-				want := Answer{Pod: "p", Namespace: "ns", UID: "u", Node: "n", ContainerID: "c", State: StateReady, Port: int32(tc.port), Client: conn.LocalAddr().String()}
+				want := Answer{Pod: "p", Namespace: "ns", UID: "u", Node: "n", ContainerID: "c", State: StateReady, Ready: true, Port: int32(tc.port), Client: conn.LocalAddr().String()}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 				}
@@ -157,7 +157,7 @@ func TestAppAnswers(t *testing.T) {
 func TestAppEndsGracefully(t *testing.T) {
 	t.Parallel()
 	a, exits := startTestApp(t, behaviour{openBeforeReady: true, responseDelay: 400 * time.Millisecond})
-	idle, busy, plain := dial(t, "tcp", a.at(8080)), dial(t, "tcp", a.at(8080)), dial(t, "tcp", a.at(8080))
+	idle, busy, plain, crossing := dial(t, "tcp", a.at(8080)), dial(t, "tcp", a.at(8080)), dial(t, "tcp", a.at(8080)), dial(t, "tcp", a.at(8080))
 	for _, c := range []net.Conn{busy, plain} {
 		say := "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 		if c == plain {
@@ -169,6 +169,12 @@ func TestAppEndsGracefully(t *testing.T) {
 	}
 	awaitServed(t, a)
 	a.signal()
+	if _, err := io.WriteString(crossing, "hello\n"); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(crossing); err != nil || strings.Count(string(said), StateTerminating) != 1 {
+		t.Errorf("a line that crosses SIGTERM: got %q, %v, want an answer that says terminating, and the end", said, err)
+	}
 	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("an idle connection: got %v, want its end", err)
 	}

@@ -46,11 +46,11 @@ func (a *app) serveConn(conn net.Conn, port int32) {
 		line, err := application.ReadLine(in)
 		if len(line) > 0 {
 			a.onServe()
-			answer, ok := a.say(context.Background(), client, port)
+			answer, last, ok := a.say(context.Background(), client, port)
 			if !ok {
 				return
 			}
-			if _, err := conn.Write(answer); err != nil {
+			if _, err := conn.Write(answer); err != nil || last {
 				return
 			}
 		}
@@ -78,7 +78,7 @@ func (a *app) serveUDP(conn *net.UDPConn, port int32) {
 		}
 		a.onServe()
 		reply := func() {
-			if answer, ok := a.say(context.Background(), client.String(), port); ok {
+			if answer, _, ok := a.say(context.Background(), client.String(), port); ok {
 				_, _ = conn.WriteToUDPAddrPort(answer, client)
 			}
 		}

@@ -157,7 +157,7 @@ func (to *redirect) wanted() *dataplane.Redirect {
 func (p *place) wanted() []dataplane.Target {
 	targets := make([]dataplane.Target, len(p.targets))
 	for i, t := range p.targets {
-		targets[i] = dataplane.Target{Addr: t.addr, Weight: t.weight, Verdict: t.verdict}
+		targets[i] = dataplane.Target{Addr: t.addr, Weight: t.weight, Verdict: t.verdict, Label: t.tag}
 	}
 	return targets
 }

@@ -77,6 +77,21 @@ func (f *forwarder) update(l Listener) {
 	}, l.Targets)
 }
 
+// tell passes on what a client's flow has come to; t is nil for no target.
+func (f *forwarder) tell(client netip.AddrPort, t *target) {
+	on := f.plane.opts.OnFlow
+	if on == nil {
+		return
+	}
+	flow := Flow{At: time.Now(), Listener: f.vip, Client: netip.AddrPortFrom(client.Addr().Unmap(), client.Port())}
+	if t != nil {
+		f.pool.mu.Lock()
+		flow.Target, flow.Label, flow.Weight, flow.State = t.addr, t.label, t.weight, t.verdict.State()
+		f.pool.mu.Unlock()
+	}
+	on(flow)
+}
+
 func (f *forwarder) close() {
 	_ = f.sock.Close()
 	f.pool.close()

@@ -101,6 +101,21 @@ type Target struct {
 	Weight int
 	// Verdict must not be nil, and must be a new one whenever the target is bound anew.
 	Verdict *Verdict
+	// Label is the caller's own word for the binding, which flows are told with.
+	Label string
+}
+
+// Flow is what a client's connection or UDP session at layer 4 came to when it began.
+type Flow struct {
+	At time.Time
+	// Listener and Client are the addresses and ports that it is between.
+	Listener, Client netip.AddrPort
+	// Target is the one chosen, with the binding's label, weight and state at that moment;
+	// invalid if there was none.
+	Target netip.AddrPort
+	Label  string
+	Weight int
+	State  State
 }
 
 // Options choose between behaviours on which the sources disagree, and inject what
@@ -124,6 +139,9 @@ type Options struct {
 	// TargetTimeout ends exchanges with a layer-7 target that says nothing for so long;
 	// a minute if zero (CLB, "Layer-7 Custom Configuration", proxy_read_timeout).
 	TargetTimeout time.Duration
+	// OnFlow is told of every flow at layer 4 before anything is carried; nil is nobody. It
+	// must not block.
+	OnFlow func(Flow)
 	// Seed makes the phases of health checks repeatable.
 	Seed uint64
 	// Log gets what can't be told to anyone else; nil discards it. A target that is

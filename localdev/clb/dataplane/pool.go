@@ -48,6 +48,7 @@ type target struct {
 	addr    netip.AddrPort
 	weight  int
 	verdict *Verdict
+	label   string
 	checker *checker
 	gone    bool
 
@@ -97,7 +98,7 @@ func (p *pool) update(to policy, want []Target) bool {
 		if to.reschedule.ZeroWeight && t.weight > 0 && want.Weight == 0 {
 			p.move(t)
 		}
-		t.weight = want.Weight
+		t.weight, t.label = want.Weight, want.Label
 		p.byAddr[want.Addr] = t
 		p.targets = append(p.targets, t)
 		if on := to.check.On && (t.weight > 0 || !p.plane.opts.SkipWeightZero); !stays || checkChanged || on != t.checker.running() {

@@ -45,6 +45,7 @@ func (f *forwarder) carry(client *net.TCPConn) {
 		return
 	}
 	t := f.pool.pick(remote, time.Now())
+	f.tell(client.RemoteAddr().(*net.TCPAddr).AddrPort(), t)
 	if t == nil {
 		reset(client)
 		return

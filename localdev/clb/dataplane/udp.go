@@ -64,6 +64,7 @@ func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	}
 
 	t := f.pool.pick(client.Addr(), time.Now())
+	f.tell(client, t)
 	if t == nil || !f.admit() {
 		return nil
 	}

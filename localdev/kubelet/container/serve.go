@@ -15,7 +15,7 @@ func (s *server) answer(client string, port int32) []byte {
 	a := s.self
 	a.Client, a.Port, a.State = client, port, application.StateStarting
 	if s.ready.Load() {
-		a.State = application.StateReady
+		a.State, a.Ready = application.StateReady, true
 	}
 	data, err := json.Marshal(a)
 	if err != nil {
