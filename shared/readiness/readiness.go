@@ -28,10 +28,6 @@ const (
 // any binding is held, in case what selects it comes a little later.
 const NoBindingGrace = 60 * time.Second
 
-// clockSlack is how far the clocks of CLB and kubelet may be apart, both of which
-// tell time in whole seconds.
-const clockSlack = 5 * time.Second
-
 // Poll is when to look again at a pod whose binding can be met any moment.
 const Poll = time.Second
 
@@ -248,8 +244,9 @@ func (b Binding) settled(o Observation) time.Duration {
 		// The CLB doesn't say. The pod can't have been bound much later than its
 		// containers became ready.
 		since, need = later(began, o.Pod.ContainersReadySince), b.Check.Settle()+b.Check.Unsettle()
-	case registered.Add(clockSlack).Before(began):
-		// An adopted target: its old verdict lives until enough checks have failed.
+	case registered.Before(began):
+		// An adopted target: its old verdict lives until enough checks have failed. Or one
+		// of a CLB whose clock is behind the kubelet's; nobody can tell them apart.
 		since, need = began, max(b.Check.Settle(), b.Check.Unsettle())
 	default:
 		since, need = later(registered, began), b.Check.Settle()

@@ -183,10 +183,10 @@ func TestDecide(t *testing.T) {
 			args:   []Binding{binding(registeredAt(after(50 * time.Second)))}, want: ready,
 		},
 		"SettlesFromTheStart": {
-			reason: "registered a little before the pod's start, by other clocks: the pod's start counts",
+			reason: "registered a little before the pod's start: by other clocks, or for another pod, whose verdict must have had the time to fall",
 			args:   []Binding{binding(registeredAt(after(-5 * time.Second)))},
 			read:   9 * time.Second,
-			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", time.Second),
+			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", 6*time.Second),
 		},
 		"AdoptedNotSettled": {
 			reason: "registered well before the pod's start: the old verdict lives until three checks failed",
