@@ -81,6 +81,8 @@ func (s *Session) DeleteLoadBalancer(ctx context.Context, id string) error {
 type Partial struct {
 	Listeners map[string]bool
 	Message   string
+	// Task: the call was taken and its task failed, which says nothing about any target.
+	Task bool
 }
 
 // Error tells what failed.
@@ -143,16 +145,18 @@ func (s *Session) follow(ctx context.Context, op operation, taskID string, targe
 	if taskID == "" || s.inline.Load() {
 		return nil
 	}
+	s.Doubt()
 	err := s.await(ctx, op, taskID, 0)
 	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
 		s.inline.Store(true)
-		return nil
+		err = nil
 	}
+	s.wrote(err)
 	var failed *taskError
 	if !errors.As(err, &failed) {
 		return err
 	}
-	p := &Partial{Listeners: map[string]bool{}, Message: failed.message}
+	p := &Partial{Listeners: map[string]bool{}, Message: failed.message, Task: true}
 	for _, t := range targets {
 		p.Listeners[t.Listener] = true
 	}

@@ -9,6 +9,7 @@ package clb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,6 +22,8 @@ import (
 	sdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
 	"golang.org/x/time/rate"
+
+	"github.com/clb-direct/clb-direct/shared/fault"
 )
 
 // WriteTimeout is the longest a single write may take; who holds a Lease starts a
@@ -63,6 +66,8 @@ type Session struct {
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter
 	calls    map[string]int
+	// doubt: a write may still take effect.
+	doubt bool
 }
 
 // New makes a client. Nothing is sent before the first call.
@@ -103,6 +108,35 @@ func (c *Client) Session(grant map[string]float64, fence func(context.Context) e
 		fence = func(context.Context) error { return nil }
 	}
 	return &Session{Client: c, grant: grant, fence: fence, limiters: map[string]*rate.Limiter{}, calls: map[string]int{}}
+}
+
+// Doubt notes that a write whose end nobody has seen may still take effect. What is read
+// meanwhile may be from before it.
+func (s *Session) Doubt() { s.setDoubt(true) }
+
+// Doubtful tells whether that may be so: after Doubt, or a write whose outcome isn't known.
+// A CLB takes one write at a time, so one that was seen done ends it.
+func (s *Session) Doubtful() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubt
+}
+
+func (s *Session) setDoubt(doubt bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubt = doubt
+}
+
+// wrote takes in how a write ended. What the API refused changes nothing.
+func (s *Session) wrote(err error) {
+	var failed *taskError
+	switch {
+	case err == nil || errors.As(err, &failed):
+		s.setDoubt(false)
+	case fault.Is(err, fault.Transient):
+		s.setDoubt(true)
+	}
 }
 
 // DefaultRate is how many calls a second per action an event makes that was

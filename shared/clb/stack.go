@@ -69,6 +69,9 @@ func call[Q, A any](ctx context.Context, s *Session, op operation, check func() 
 		return answer, meta, nil
 	}), stack)
 	out, _, err := handler.Handle(ctx, req)
+	if op.Write {
+		s.wrote(err)
+	}
 	if err != nil {
 		return zero, err
 	}

@@ -29,6 +29,9 @@ type Lease struct {
 	c               *Client
 	namespace, name string
 	holder          string
+	// Doubtful: whoever held it before never gave it back, or in doubt. A write of theirs
+	// that nobody has seen the end of may still take effect.
+	Doubtful bool
 
 	mu     sync.Mutex
 	object coordinationv1.Lease
@@ -58,9 +61,11 @@ func (c *Client) Acquire(ctx context.Context, namespace, name, holder string, en
 	if err != nil {
 		return nil, err
 	}
-	if by, left := heldBy(&l.object, now); by != "" && by != holder && left > 0 && !slices.Contains(ended, by) {
+	by, left := heldBy(&l.object, now)
+	if by != "" && by != holder && left > 0 && !slices.Contains(ended, by) {
 		return nil, &fault.Error{Kind: fault.Conflict, Op: op, RetryAfter: min(left, comeAgain), Err: fmt.Errorf("attempt %s holds it for another %s", by, left.Round(100*time.Millisecond))}
 	}
+	l.Doubtful = by != ""
 	return l, l.write(ctx, op, holder, asked)
 }
 
@@ -85,11 +90,22 @@ func (l *Lease) Hold(ctx context.Context, d time.Duration) error {
 	return l.write(ctx, "renewing Lease "+l.name, l.holder, asked)
 }
 
-// Release lets the next one have it at once. Failing to is harmless: it expires.
-func (l *Lease) Release(ctx context.Context) error {
+// Release lets the next one have it at once. In doubt, which is when a write may still
+// take effect, its holder stays on record, as one whose time is over. Failing to is
+// harmless: it expires.
+func (l *Lease) Release(ctx context.Context, doubt bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.write(ctx, "releasing Lease "+l.name, "", l.c.clock.now())
+	op, now := "releasing Lease "+l.name, l.c.clock.now()
+	if !doubt {
+		return l.write(ctx, op, "", now)
+	}
+	stamp, err := l.c.clock.Stamp()
+	if err != nil {
+		return err
+	}
+	l.fill(l.holder, stamp.Add(-2*LeaseDuration))
+	return l.put(ctx, op, now)
 }
 
 // create makes a Lease that was never there. The server's clock is known only from
@@ -115,6 +131,11 @@ func (l *Lease) write(ctx context.Context, op, holder string, asked time.Time) e
 		return err
 	}
 	l.fill(holder, now)
+	return l.put(ctx, op, asked)
+}
+
+// put writes the Lease as it is filled.
+func (l *Lease) put(ctx context.Context, op string, asked time.Time) error {
 	var out coordinationv1.Lease
 	if err := l.c.leases.Put().Namespace(l.namespace).Resource("leases").Name(l.name).Body(&l.object).Do(ctx).Into(&out); err != nil {
 		return classify(op, err) // somebody else was faster: the resourceVersion differs

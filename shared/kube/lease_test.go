@@ -64,18 +64,31 @@ func TestLease(t *testing.T) {
 	if err := first.Hold(ctx, LeaseDuration); !fault.Is(err, fault.Conflict) {
 		t.Errorf("it was lost: want a Conflict, got %v", err)
 	}
-	if err := first.Release(ctx); !fault.Is(err, fault.Conflict) {
+	if err := first.Release(ctx, false); !fault.Is(err, fault.Conflict) {
 		t.Errorf("what was lost isn't ours to release: want a Conflict, got %v", err)
 	}
 	got, err = a.Acquire(ctx, s.namespace, "lb-1", "attempt-c", nil)
 	refused("the second has it still", got, err)
 
-	if err := second.Release(ctx); err != nil {
+	if !second.Doubtful {
+		t.Error("who died may have left a write behind that still takes effect")
+	}
+	if err := second.Release(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	doubted, err := a.Acquire(ctx, s.namespace, "lb-1", "attempt-y", nil)
+	if err != nil || !doubted.Doubtful {
+		t.Fatalf("released in doubt, it is free at once, and the doubt goes with it: %v", err)
+	}
+	if err := doubted.Release(ctx, false); err != nil {
 		t.Fatal(err)
 	}
 	third, err := a.Acquire(ctx, s.namespace, "lb-1", "attempt-c", nil)
 	if err != nil {
 		t.Fatalf("released, it is free at once: %v", err)
+	}
+	if third.Doubtful {
+		t.Error("released for good, there is nothing to doubt")
 	}
 
 	// Ten seconds pass, by the server's clock: the holder's last renewal is put

@@ -30,6 +30,8 @@ type applier struct {
 	parked []refusal
 	// changed are targets that were written to.
 	changed []model.Target
+	// doubted: a write of somebody before may have taken effect after targets were read.
+	doubted bool
 	// stopped: no more writes in this pass.
 	stopped bool
 }
@@ -287,6 +289,9 @@ func (s *scene) backingsAt() map[model.Place]*desired.Backing {
 func (a *applier) recordShared(ctx context.Context) {
 	shared := map[model.Place]bool{}
 	for _, r := range a.parked {
+		if part := (*clb.Partial)(nil); errors.As(r.err, &part) && part.Task {
+			continue // not refused, only not done: the gate waits for it
+		}
 		for _, o := range append(slices.Clone(a.scene.observed), a.changed...) {
 			if o.Address == r.target.Address && o.Place != r.target.Place && o.Location == "" && r.target.Location == "" {
 				shared[r.target.Place] = true

@@ -76,7 +76,7 @@ func (p *pass) backends(ctx context.Context, lb string) {
 		}
 		todo = t.Plan()
 	}
-	a := &applier{pass: p, session: session, lb: lb, scene: s, failed: map[model.Key]bool{}}
+	a := &applier{pass: p, session: session, lb: lb, scene: s, failed: map[model.Key]bool{}, doubted: session.Doubtful()}
 	if len(todo.Waiting) > 0 {
 		p.reply.RequeueAfter(relieving)
 	}

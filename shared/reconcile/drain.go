@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/desired"
 	"github.com/clb-direct/clb-direct/shared/event"
 	"github.com/clb-direct/clb-direct/shared/fault"
@@ -121,6 +122,10 @@ func (p *pass) untilWritten(ctx context.Context, pod *model.Pod, write func() er
 // and when all CLBs that serve them have: whoever holds their containers waits for that.
 // A pod that serves again is no longer drained.
 func (a *applier) drained(ctx context.Context) {
+	if err := a.assure(ctx); err != nil {
+		a.fail(err)
+		return
+	}
 	var zeroed, serving []*model.Pod
 	for _, pod := range a.scene.pods {
 		switch {
@@ -140,6 +145,36 @@ func (a *applier) drained(ctx context.Context) {
 			a.reply.PendingPods = append(a.reply.PendingPods, event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, IP: pod.IP})
 		}
 	}
+}
+
+// assure makes sure that what was read of the draining pods' targets is so. Where a pass
+// before this one has died, or lost the answer of a write:
+//
+//  1. its write, the raise of a pod that is drained now, is a task that goes on
+//  2. this pass reads a weight of 0, and has nothing to write
+//  3. SIGTERM would come with the raise
+//
+// A write of ours, even of what is there already, comes after it: the CLB takes one at a
+// time.
+func (a *applier) assure(ctx context.Context) error {
+	if !a.doubted && !a.session.Doubtful() {
+		return nil
+	}
+	var again []model.Target
+	for _, pod := range a.scene.pods {
+		if !pod.Draining || pod.Drained != nil && pod.Drained.Status {
+			continue
+		}
+		for _, t := range a.scene.observed {
+			if (t.Tag == pod.UID || t.IP == pod.IP) && t.Weight == 0 && len(again) < clb.MaxBatch {
+				again = append(again, t)
+			}
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	return a.session.SetWeights(ctx, a.lb, again)
 }
 
 // open tells whether the CLB may still send the pod anything new.

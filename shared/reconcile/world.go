@@ -135,11 +135,14 @@ func (p *pass) lock(ctx context.Context, lb string) (s *clb.Session, release fun
 		return nil, nil, false
 	}
 	s = p.session(func(ctx context.Context) error { return lease.Hold(ctx, clb.WriteTimeout) })
+	if lease.Doubtful {
+		s.Doubt()
+	}
 	return s, func() {
 		// The pass's own time may be over; the Lease is better given back all the same.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
-		if err := lease.Release(ctx); err != nil {
+		if err := lease.Release(ctx, s.Doubtful()); err != nil {
 			p.Log.Warn("releasing the lease", "loadBalancer", lb, "error", err)
 		}
 	}, true
