@@ -159,7 +159,6 @@ func footprint(t *testing.T) map[string][]string {
 		}
 		out[what] = strings.Split(string(raw), "\n")
 	}
-	// Other nodes' processes have other names: ours are those that work for this folder's.
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
@@ -169,9 +168,13 @@ func footprint(t *testing.T) map[string][]string {
 		if err != nil {
 			continue // it has ended
 		}
-		program, _, _ := strings.Cut(string(raw), "\x00")
+		program, rest, _ := strings.Cut(string(raw), "\x00")
 		switch filepath.Base(program) {
-		case "containerd", "containerd-shim-runc-v2", "kubelet", "dbus-daemon", "keeper", "container":
+		case "kubelet": // others may be called so, too
+			if strings.Contains(rest, "--kubeconfig") {
+				out["processes"] = append(out["processes"], name)
+			}
+		case "containerd", "containerd-shim-runc-v2", "dbus-daemon", "keeper", "container":
 			out["processes"] = append(out["processes"], name)
 		}
 	}
