@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -71,6 +72,7 @@ func read(args []string, env func(string) string) (*settings, error) {
 	text(&s.Drain.Service, "drain-service", "DRAIN_SERVICE", "clb-direct-drain", "the Service that drain hooks of pods lead to, - for no hooks")
 	text(&s.Drain.Address, "drain-address", "DRAIN_ADDRESS", "", "host and port that they lead to instead (for development)")
 	fs.DurationVar(&s.Drain.Propagation, "drain-propagation", 2*time.Second, "how long a CLB's data plane may take to follow what its API has confirmed")
+	fs.StringVar(&s.Pprof, "pprof", "", "loopback address for profiles (net/http/pprof), such as 127.0.0.1:6060; none unless set")
 	fs.DurationVar(&s.Linger, "linger", 3*time.Second, "how long a replica told to stop still answers the webhook")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -101,6 +103,11 @@ func (s *settings) check() error {
 	}
 	if s.Policy.Network != desired.VPCCNI && s.Policy.Network != desired.GlobalRouter {
 		return fmt.Errorf("reading --network: %q is neither %s nor %s", s.network, desired.VPCCNI, desired.GlobalRouter)
+	}
+	if s.Pprof != "" {
+		if at, err := netip.ParseAddrPort(s.Pprof); err != nil || !at.Addr().IsLoopback() {
+			return fmt.Errorf("reading --pprof: %q is no address and port of loopback", s.Pprof)
+		}
 	}
 	if s.Webhook.Listen == "-" {
 		s.Webhook.Listen = ""

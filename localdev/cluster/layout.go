@@ -217,6 +217,7 @@ func (l *layout) specs(bins Binaries, log io.Writer) map[Component]spec {
 			"--initial-advertise-peer-urls=" + peerURL,
 			"--initial-cluster=default=" + peerURL,
 			"--unsafe-no-fsync",
+			"--quota-backend-bytes=8589934592", // benchmarks hold 50,000 pods
 			"--log-level=warn",
 		},
 		APIServer: append([]string{

@@ -42,10 +42,10 @@ type entry struct {
 
 	inFlight bool
 	sending  work.Look
-	// began is when the last send began; window how long marks are now gathered;
-	// touched when there was last anything to do.
+	// began is when the last send began, took how long the last one was; touched when
+	// there was last anything to do.
 	began, touched time.Time
-	window         time.Duration
+	took           time.Duration
 
 	// ended are attempts to tell of, told how many of them the send under way names.
 	ended []string
@@ -75,15 +75,14 @@ func (e *entry) mark(l work.Look, now time.Time, o Options) {
 	}
 }
 
-// gather is how long to wait for more marks: not at all in an idle partition, and
-// the longer the busier it is.
+// gather is how long to wait for more marks: not at all in an idle partition, and in a
+// busy one a part of what a send takes. What comes while one is under way is gathered in
+// any case; where sends are quick there is little to be had by waiting.
 func (e *entry) gather(now time.Time, limit time.Duration) time.Duration {
 	if e.began.IsZero() || now.Sub(e.began) > time.Second {
-		e.window = 0
 		return 0
 	}
-	e.window = min(max(2*e.window, limit/10), limit)
-	return e.window
+	return min(e.took/4, limit)
 }
 
 // next tells when the entry is due, if it is.
@@ -139,6 +138,18 @@ func (e *entry) fail(now time.Time, backoff time.Duration) {
 	e.postpone(look, e.blocked, failed)
 }
 
+// park ends a send that will never get an answer.
+func (e *entry) park(now time.Time, o Options) {
+	look := e.land()
+	e.failures++
+	e.postpone(look, now.Add(parking(o)), parked)
+}
+
+// parking is how long what failed for good waits.
+func parking(o Options) time.Duration {
+	return time.Duration((0.5 + o.Random()) * float64(o.Park))
+}
+
 // settle ends a send that was answered.
 func (e *entry) settle(r event.Reply, now time.Time, o Options, backoff func() time.Duration) {
 	e.ended = e.ended[min(e.told, len(e.ended)):]
@@ -160,7 +171,7 @@ func (e *entry) settle(r event.Reply, now time.Time, o Options, backoff func() t
 	case r.Failure != nil && asks > 0:
 		e.postpone(look, now.Add(asks), parked)
 	case r.Failure != nil:
-		e.postpone(look, now.Add(time.Duration((0.5+o.Random())*float64(o.Park))), parked)
+		e.postpone(look, now.Add(parking(o)), parked)
 	case r.Continue:
 		e.ready = e.ready.Merge(look)
 		e.readyAt = now

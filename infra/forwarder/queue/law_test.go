@@ -69,6 +69,10 @@ func (w *world) send(_ context.Context, s Sending) Outcome {
 	case 5:
 		pods := s.Look.Pods()
 		return Outcome{Reply: event.Reply{RequeueAfterMillis: 300, Pending: len(pods), PendingPods: pods}}
+	case 7:
+		return Outcome{Err: errors.New("432"), Throttled: true}
+	case 8:
+		return Outcome{Err: errors.New("406"), Refused: true}
 	case 6:
 		return Outcome{Err: errors.New("oom"), Ended: fmt.Sprint("attempt-", w.n)}
 	}
@@ -92,7 +96,7 @@ func TestNothingIsLost(t *testing.T) {
 				urgent:    rapid.Bool().Draw(rt, "urgent"),
 			}
 		}), 1, 40).Draw(rt, "changes")
-		answers := rapid.SliceOfN(rapid.IntRange(0, 6), 0, 60).Draw(rt, "answers")
+		answers := rapid.SliceOfN(rapid.IntRange(0, 8), 0, 60).Draw(rt, "answers")
 		parallel := rapid.IntRange(1, 3).Draw(rt, "parallel")
 		random := rapid.Float64Range(0, 0.999).Draw(rt, "random")
 		w := &world{answers: answers, flying: map[work.Key]bool{}, newest: map[work.Key]string{}, want: map[string]string{}, acked: map[string]string{}}

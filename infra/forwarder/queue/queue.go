@@ -9,6 +9,9 @@
 //	requeue after d              is looked at again after d, the pods pending alone
 //	failure Invalid, Permanent   is parked: until its partition changes, or about 60 s
 //	any other failure, no answer comes again after a growing, jittered delay
+//	no answer, refused for good  is parked like a permanent failure
+//	too much                     slows the whole function down: nothing is sent to it for a
+//	                             while, and then to fewer partitions at a time
 package queue
 
 import (
@@ -63,6 +66,12 @@ type Outcome struct {
 	Reply event.Reply
 	// Err is set when there was none.
 	Err error
+	// Refused: the platform will not take this event, however often it is sent.
+	Refused bool
+	// Throttled: the platform takes no more for now, of no partition; RetryAfter is how
+	// long it says that lasts, 0 if it doesn't say.
+	Throttled  bool
+	RetryAfter time.Duration
 	// Ended is the attempt, when the platform says that it is over without an answer.
 	Ended string
 	// Gone: there was nothing to send, and nobody left to send it for.
@@ -77,7 +86,7 @@ type Queue struct {
 
 	mu      sync.Mutex
 	entries map[work.Key]*entry
-	order   order
+	sinks   map[event.Function]*sink
 	running int
 	swept   time.Time
 	wake    chan struct{}
@@ -93,7 +102,7 @@ func New(o Options) *Queue {
 	setDefault(&o.IdleCap, time.Minute)
 	setDefault(&o.Park, time.Minute)
 	setDefault(&o.MaxWindow, 100*time.Millisecond)
-	return &Queue{o: o, entries: map[work.Key]*entry{}, wake: make(chan struct{}, 1)}
+	return &Queue{o: o, entries: map[work.Key]*entry{}, sinks: map[event.Function]*sink{}, wake: make(chan struct{}, 1)}
 }
 
 func setDefault(d *time.Duration, v time.Duration) {
@@ -144,14 +153,19 @@ func (q *Queue) start(ctx context.Context, sends *sync.WaitGroup) time.Duration 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sweep(q.o.Now())
-	for q.running < q.o.Parallel && len(q.order) > 0 {
-		e, now := q.order[0], q.o.Now()
-		if wait := e.at.Sub(now); wait > 0 {
+	for q.running < q.o.Parallel {
+		now := q.o.Now()
+		to, at := q.first()
+		if to == nil {
+			break
+		}
+		if wait := at.Sub(now); wait > 0 {
 			return min(wait, forget)
 		}
-		s := e.take(now)
-		q.fix(e)
+		s := to.order[0].take(now)
+		q.fix(q.entries[s.Key])
 		q.running++
+		to.running++
 		sends.Go(func() {
 			out := q.o.Send(ctx, s)
 			q.finish(s.Key, out)
@@ -184,6 +198,14 @@ func (q *Queue) finish(k work.Key, out Outcome) {
 	q.running--
 	now := q.o.Now()
 	e := q.entries[k]
+	e.took = now.Sub(e.began)
+	to := q.sink(k.Function)
+	to.running--
+	if out.Throttled {
+		to.slow(now, out.RetryAfter, q.o)
+	} else if out.Err == nil {
+		to.quicken(q.o.Parallel)
+	}
 	switch {
 	case out.Gone:
 		e.forget()
@@ -193,6 +215,9 @@ func (q *Queue) finish(k work.Key, out Outcome) {
 		to.ended = append(to.ended, e.ended...)
 		q.fix(to)
 		e.forget()
+	case out.Err != nil && out.Refused:
+		q.end(k, out.Ended, now)
+		e.park(now, q.o)
 	case out.Err != nil:
 		q.end(k, out.Ended, now)
 		e.fail(now, q.backoff(e.failures, pressing))
@@ -248,13 +273,14 @@ func (q *Queue) entry(k work.Key) *entry {
 func (q *Queue) fix(e *entry) {
 	at, due := e.next()
 	e.at = at
+	to := q.sink(e.key.Function)
 	switch {
 	case !due && e.index >= 0:
-		heap.Remove(&q.order, e.index)
+		heap.Remove(&to.order, e.index)
 	case due && e.index >= 0:
-		heap.Fix(&q.order, e.index)
+		heap.Fix(&to.order, e.index)
 	case due:
-		heap.Push(&q.order, e)
+		heap.Push(&to.order, e)
 	}
 }
 
@@ -301,31 +327,4 @@ func (q *Queue) Stats() map[event.Function]Stats {
 		out[k.Function] = s
 	}
 	return out
-}
-
-// order is a heap of entries by when they are due.
-type order []*entry
-
-func (o order) Len() int           { return len(o) }
-func (o order) Less(i, j int) bool { return o[i].at.Before(o[j].at) }
-func (o order) Swap(i, j int) {
-	o[i], o[j] = o[j], o[i]
-	o[i].index, o[j].index = i, j
-}
-
-// Push is for package heap.
-func (o *order) Push(v any) {
-	e := v.(*entry)
-	e.index = len(*o)
-	*o = append(*o, e)
-}
-
-// Pop is for package heap.
-func (o *order) Pop() any {
-	old := *o
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*o = old[:len(old)-1]
-	e.index = -1
-	return e
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,17 +220,112 @@ func TestMarksOfABusyPartitionAreGathered(t *testing.T) {
 }
 
 func TestUrgentDoesNotGather(t *testing.T) {
-	run(t, nil, 0, func(q *Queue, sends func() []Sending) {
-		for i := range 5 {
-			q.Add(mark(backends, fmt.Sprintf("p%d", i)))
-			time.Sleep(15 * time.Millisecond)
+	run(t, nil, 400*time.Millisecond, func(q *Queue, sends func() []Sending) {
+		q.Add(mark(backends, "a"))
+		time.Sleep(450 * time.Millisecond)
+		q.Add(mark(backends, "b"))
+		time.Sleep(20 * time.Millisecond)
+		if got := q.Stats()[event.Backends]; got.Waiting != 1 || got.Sending != 0 {
+			t.Fatalf("a busy partition doesn't gather: %+v", got)
 		}
-		before := len(sends())
 		m := mark(backends, "going")
 		m.Look.Urgent = true
 		q.Add(m)
-		if got := sends(); len(got) != before+1 {
-			t.Errorf("an urgent look waited: %v", contents(got))
+		synctest.Wait()
+		if got := q.Stats()[event.Backends]; got.Sending != 1 {
+			t.Errorf("an urgent look waited: %+v", got)
+		}
+		time.Sleep(time.Second)
+		if diff := cmp.Diff([][]string{{"a"}, {"b", "going"}}, contents(sends())); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+// partitions marks n partitions of a function.
+func partitions(f event.Function, n int) []work.Mark {
+	var out []work.Mark
+	for i := range n {
+		out = append(out, mark(work.Key{Function: f, Partition: fmt.Sprint("lb-", i)}, "a"))
+	}
+	return out
+}
+
+// A platform that has had enough means all of a function's events, and no other's.
+func TestThrottlingSlowsTheWholeFunction(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		says   time.Duration
+		least  time.Duration
+	}{
+		"RetryAfter": {"it says for how long", 3 * time.Second, 3 * time.Second},
+		"Unsaid":     {"it doesn't say: a little", 0, 100 * time.Millisecond},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				began := time.Now()
+				refused, flying, widest := 0, 0, 0
+				at := map[event.Function][]time.Duration{}
+				var mu sync.Mutex
+				q := New(Options{Parallel: 8, Now: time.Now, Random: func() float64 { return 0.5 }, Send: func(_ context.Context, s Sending) Outcome {
+					mu.Lock()
+					at[s.Function] = append(at[s.Function], time.Since(began))
+					if s.Function == event.Backends && refused > 0 {
+						flying++
+						widest = max(widest, flying)
+					}
+					mu.Unlock()
+					time.Sleep(10 * time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
+					flying = max(0, flying-1)
+					if s.Function == event.Backends && refused < 1 {
+						refused++
+						return Outcome{Err: errors.New("432"), Throttled: true, RetryAfter: c.says}
+					}
+					return Outcome{}
+				}})
+				done := make(chan struct{})
+				go func() { q.Run(ctx); close(done) }()
+				q.Add(mark(backends, "first"))
+				time.Sleep(20 * time.Millisecond)
+				q.Add(partitions(event.Backends, 50)...)
+				q.Add(partitions(event.Frontend, 50)...)
+				time.Sleep(50 * time.Millisecond)
+				mu.Lock()
+				if n := len(at[event.Backends]); n != 1 {
+					t.Errorf("%s: %d sends to a function that has had enough", c.reason, n)
+				}
+				if len(at[event.Frontend]) < 8 {
+					t.Errorf("%s: the other function got %d", c.reason, len(at[event.Frontend]))
+				}
+				mu.Unlock()
+				time.Sleep(20 * time.Second)
+				if got := at[event.Backends]; len(got) != 51 || got[1] < c.least {
+					t.Errorf("%s: %d sends, the second after %s", c.reason, len(got), got[1])
+				}
+				if widest >= 8 && at[event.Backends][8]-at[event.Backends][1] < 10*time.Millisecond {
+					t.Errorf("%s: it was sent everything at once again", c.reason)
+				}
+				cancel()
+				<-done
+			})
+		})
+	}
+}
+
+func TestRefusedIsParkedUntilChange(t *testing.T) {
+	run(t, []Outcome{{Err: errors.New("400"), Refused: true}}, 0, func(q *Queue, sends func() []Sending) {
+		q.Add(mark(backends, "a"))
+		time.Sleep(20 * time.Second)
+		if got := q.Stats()[event.Backends]; got.Parked != 1 || len(sends()) != 1 {
+			t.Fatalf("not parked: %+v after %v", got, contents(sends()))
+		}
+		q.Add(mark(backends, "b"))
+		if diff := cmp.Diff([][]string{{"a"}, {"a", "b"}}, contents(sends())); diff != "" {
+			t.Errorf("a change brings it along: -want +got\n%s", diff)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,8 @@ type Options struct {
 	Webhook     Webhook
 	// Listen is the address for health and metrics.
 	Listen string
+	// Pprof is the address for profiles, "" for none.
+	Pprof string
 	// Linger is how long a replica that was told to stop still serves the webhook,
 	// until nobody is sent to it any more.
 	Linger time.Duration
@@ -103,6 +106,7 @@ type Replica struct {
 	leading  atomic.Bool
 	stopping atomic.Bool
 	plain    net.Listener
+	profiles net.Listener
 	secure   net.Listener
 	handler  http.Handler
 }
@@ -203,6 +207,12 @@ func (r *Replica) open() (err error) {
 	if r.plain, err = net.Listen("tcp", r.o.Listen); err != nil {
 		return fmt.Errorf("listening for health and metrics: %w", err)
 	}
+	if r.o.Pprof != "" {
+		if r.profiles, err = net.Listen("tcp", r.o.Pprof); err != nil {
+			r.plain.Close()
+			return fmt.Errorf("listening for profiles: %w", err)
+		}
+	}
 	if r.upkeep == nil {
 		return nil
 	}
@@ -235,7 +245,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	closers := r.serve(failed, &running)
 	running.Go(func() { r.watch.Run(background) })
 	if r.upkeep != nil {
@@ -307,10 +317,24 @@ func (r *Replica) serve(failed chan<- error, running *sync.WaitGroup) (closers [
 		})
 	}
 	start(r.plain, mux)
+	if r.profiles != nil {
+		start(r.profiles, profiling())
+	}
 	if r.secure != nil {
 		start(tls.NewListener(r.secure, r.upkeep.Keeper.TLS()), r.handler)
 	}
 	return closers
+}
+
+// profiling serves what net/http/pprof would, had it been asked and not just imported.
+func profiling() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 // readyz tells whether the replica can answer the webhook well. Leading is no part
