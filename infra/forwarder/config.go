@@ -5,8 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
@@ -29,6 +31,8 @@ type settings struct {
 	secret                 string
 	scfNamespace, region   string
 	endpoint, scheme       string
+	credential             string
+	batch                  int
 	secretID, key, session string
 }
 
@@ -59,6 +63,8 @@ func read(args []string, env func(string) string) (*settings, error) {
 	text(&s.region, "region", "REGION", "", "region of the functions")
 	text(&s.endpoint, "scf-endpoint", "SCF_ENDPOINT", "", "host of the SCF API; the SDK's own unless set")
 	text(&s.scheme, "scf-scheme", "SCF_SCHEME", "HTTPS", "HTTPS or HTTP")
+	text(&s.credential, "credential", "CREDENTIAL", "env", "the cloud's credential for --transport=invoke: env for TENCENTCLOUD_SECRETID and TENCENTCLOUD_SECRETKEY, pod for TKE's pod identity, or the folder of a mounted Secret with files of those names, read again for every call")
+	fs.IntVar(&s.batch, "batch", 1, "for --transport=url: how many events one request may carry when --parallel requests are under way already; 1 for one each")
 	fs.DurationVar(&s.SendTimeout, "send-timeout", 40*time.Second, "longest a function may take to answer; keep it above the functions' own timeout")
 	fs.IntVar(&s.Parallel, "parallel", 32, "how many events may be under way")
 	elect := fs.Bool("leader-elect", true, "let one replica of several send; off only where there is just one")
@@ -115,6 +121,9 @@ func (s *settings) check() error {
 	if s.Drain.Service == "-" {
 		s.Drain.Service = ""
 	}
+	if s.batch < 1 || s.batch > 100 {
+		return errors.New("reading --batch: 1 to 100")
+	}
 	if s.Parallel < 1 || s.SendTimeout < time.Second {
 		return errors.New("reading --parallel and --send-timeout: at least 1 and 1s")
 	}
@@ -142,22 +151,45 @@ func kubeConfig(file string) (config *rest.Config, err error) {
 }
 
 // connect makes what reaches the API server and the functions.
-func (s *settings) connect() (err error) {
+func (s *settings) connect(log *slog.Logger) (err error) {
 	if s.Config, err = kubeConfig(s.kubeconfig); err != nil {
 		return err
 	}
 	switch s.transport {
 	case "url":
-		s.Transport, err = transport.NewURL(plain(s.urls), s.secret, s.Parallel)
+		var u *transport.URL
+		if u, err = transport.NewURL(plain(s.urls), s.secret, s.Parallel); err == nil && s.batch > 1 {
+			s.Transport = &transport.Batch{URL: u, Width: s.Parallel, Most: s.batch}
+			s.Parallel *= s.batch
+			return nil
+		}
+		s.Transport = u
 	case "invoke":
+		var credential common.CredentialIface
+		if credential, err = s.credentials(log); err != nil {
+			return err
+		}
 		s.Transport, err = transport.NewInvoke(transport.InvokeOptions{
 			Functions: plain(s.names), Namespace: s.scfNamespace, Region: s.region, Endpoint: s.endpoint, Scheme: s.scheme,
-			Credential: common.NewTokenCredential(s.secretID, s.key, s.session), Timeout: s.SendTimeout,
+			Credential: credential, Timeout: s.SendTimeout,
 		})
 	default:
 		return fmt.Errorf("reading --transport: %q is neither url nor invoke", s.transport)
 	}
 	return err
+}
+
+// credentials finds what signs calls of the cloud's API.
+func (s *settings) credentials(log *slog.Logger) (common.CredentialIface, error) {
+	switch {
+	case s.credential == "env":
+		return common.NewTokenCredential(s.secretID, s.key, s.session), nil
+	case s.credential == "pod":
+		return transport.NewPodIdentity(log)
+	case filepath.IsAbs(s.credential):
+		return transport.NewMounted(s.credential, log)
+	}
+	return nil, fmt.Errorf("reading --credential: %q is neither env, pod, nor the absolute path of a folder", s.credential)
 }
 
 func plain(m map[event.Function]*string) map[event.Function]string {

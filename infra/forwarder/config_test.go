@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func TestConnectNeedsSecretAndFunctions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = s.connect()
+			err = s.connect(slog.New(slog.DiscardHandler))
 			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s: got %v, want %q", tc.reason, err, tc.want)
 			}

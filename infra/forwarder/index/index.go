@@ -223,3 +223,14 @@ func (m marks) list() []work.Mark {
 	})
 	return out
 }
+
+// UID is that of a Service or Ingress that concerns us.
+func (x *Index) UID(r model.Ref) (string, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	f := x.fronts[r]
+	if f == nil {
+		return "", false
+	}
+	return f.UID, true
+}

@@ -38,7 +38,7 @@ type entry struct {
 	// blocked: the last send failed, nothing is sent before then. blockedFrom is
 	// when it failed.
 	blocked, blockedFrom time.Time
-	failures             int
+	failures, answered   int
 
 	inFlight bool
 	sending  work.Look
@@ -120,7 +120,7 @@ func (e *entry) take(now time.Time) Sending {
 	e.ready = work.Look{}
 	e.inFlight, e.began, e.touched = true, now, now
 	e.told = len(e.ended)
-	return Sending{Key: e.key, Look: e.sending, Ended: slices.Clone(e.ended), Failures: e.failures}
+	return Sending{Key: e.key, Look: e.sending, Ended: slices.Clone(e.ended), Failures: e.failures, Answered: e.answered}
 }
 
 // forget ends a send that had no object.
@@ -152,6 +152,7 @@ func parking(o Options) time.Duration {
 
 // settle ends a send that was answered.
 func (e *entry) settle(r event.Reply, now time.Time, o Options, backoff func() time.Duration) {
+	e.answered++
 	e.ended = e.ended[min(e.told, len(e.ended)):]
 	asks := time.Duration(r.RequeueAfterMillis) * time.Millisecond
 	if f := r.Failure; f != nil && f.Kind != fault.Invalid && f.Kind != fault.Permanent {

@@ -57,6 +57,9 @@ type Sending struct {
 	// Failures counts the sends of this partition that have failed since the last
 	// that didn't.
 	Failures int
+	// Answered counts the sends of this partition that have been answered, while it is
+	// remembered.
+	Answered int
 }
 
 // Outcome says how a send went. Exactly one of Reply, Err, Gone and Moved counts,

@@ -4,10 +4,12 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"slices"
 	"sync"
@@ -34,6 +36,9 @@ type Options struct {
 	Queue   queue.Options
 	Log     *slog.Logger
 	Meter   Meter
+	// Refused, if set, is told of events that the platform will never take, with the
+	// objects that they are about. It must not block.
+	Refused func(f event.Function, objects []event.Ref, why error)
 }
 
 // Meter is told of every send.
@@ -184,7 +189,7 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	data.Ended = s.Ended
 	data.Grant = map[string]float64{"*": rate}
 	began := r.o.Queue.Now()
-	payload, err := r.encode(s.Key, data, began)
+	payload, err := r.encode(s, data, began)
 	if err != nil {
 		r.o.Log.Error("encoding", "function", s.Function, "partition", s.Partition, "error", err)
 		return queue.Outcome{Err: err}
@@ -197,8 +202,14 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 		r.hear(s.Key, err == nil && reply.Failure == nil, r.o.Queue.Now())
 	}
 	out := queue.Outcome{Reply: reply, Err: err}
-	if transport.EndedBy(err) {
-		out.Ended = data.Attempt
+	if f := transport.FailureOf(err); f != nil {
+		out.Refused, out.Throttled, out.RetryAfter = f.Refused, f.Throttled, f.RetryAfter
+		if f.Ended {
+			out.Ended = data.Attempt
+		}
+		if f.Refused && r.o.Refused != nil {
+			r.o.Refused(s.Function, data.Objects, f)
+		}
 	}
 	r.report(s, data, reply, err, r.o.Queue.Now().Sub(began))
 	wakes := reply.Wake
@@ -227,10 +238,11 @@ func unheard(data event.Sync) []event.Wake {
 
 // encode wraps the data. An event stays within what every intermediary must
 // forward: too many names become "all", which finds them all the same.
-func (r *Relay) encode(k work.Key, data event.Sync, now time.Time) ([]byte, error) {
+func (r *Relay) encode(s queue.Sending, data event.Sync, now time.Time) ([]byte, error) {
+	k := s.Key
 	sequence := r.next(now)
 	req := event.Request{
-		ID:        fmt.Sprintf("%s/%s/%s", k.Partition, sequence, k.Function),
+		ID:        identify(s, data),
 		Function:  k.Function,
 		Source:    event.Source(data.Cluster),
 		Partition: k.Partition,
@@ -260,6 +272,29 @@ func (r *Relay) encode(k work.Key, data event.Sync, now time.Time) ([]byte, erro
 			return nil, fmt.Errorf("encoding event: %d bytes, at most %d", len(payload), event.MaxBytes)
 		}
 	}
+}
+
+// identify gives an event its id: that of the pod in its version, where it is about one
+// alone, else the partition's with a hash of what is named. The same content sent again
+// because nobody answered has the same id, so that a receiver can tell a repetition; asked
+// for again by the function it has another.
+func identify(s queue.Sending, data event.Sync) string {
+	subject, version := "", data.ResourceVersion
+	if len(data.Pods) == 1 && !data.All && data.Pods[0].Draining == "" {
+		subject, version = data.Pods[0].UID, cmp.Or(data.Pods[0].ResourceVersion, version)
+	} else {
+		h := fnv.New32a()
+		fmt.Fprint(h, data.All, data.Objects)
+		for _, p := range data.Pods {
+			fmt.Fprint(h, p.UID, " ", p.IP, " ", p.ResourceVersion, " ", p.Draining, ";")
+		}
+		subject = fmt.Sprintf("%s#%08x", s.Partition, h.Sum32())
+	}
+	id := fmt.Sprintf("%s/%s/%s", subject, version, event.Type(s.Function))
+	if s.Answered > 0 {
+		id += fmt.Sprintf("/%d", s.Answered)
+	}
+	return id
 }
 
 // report logs and counts a send.

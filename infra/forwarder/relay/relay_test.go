@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -226,6 +227,74 @@ func TestEndedAttemptIsNamedAndATimeoutIsNot(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// An unanswered event comes again under its id, however often; one that is asked for
+// again, and one about a newer state, are others.
+func TestIDsAreDeterministic(t *testing.T) {
+	n := 0
+	f := &functions{answer: func(r event.Request) (event.Reply, error) {
+		if r.Function != event.Backends || r.Sync.All {
+			return event.Reply{}, nil
+		}
+		switch n++; n {
+		case 1, 2:
+			return event.Reply{}, context.DeadlineExceeded
+		case 3:
+			return event.Reply{RequeueAfterMillis: 50}, nil
+		}
+		return event.Reply{}, nil
+	}}
+	pod := model.Pod{Namespace: "default", Name: "a", UID: "uid-a", ResourceVersion: "7", IP: "10.0.0.1", Phase: "Running", Labels: map[string]string{"app": "web"}}
+	lead(t, f, func(x *index.Index) { x.SetService(service("default", "web", "lb-1")) }, func(r *Relay, x *index.Index) {
+		time.Sleep(2 * time.Second)
+		r.Offer(x.SetPod(pod))
+		time.Sleep(5 * time.Second)
+		pod.ResourceVersion, pod.ContainersReady = "9", true
+		r.Offer(x.SetPod(pod))
+		time.Sleep(5 * time.Second)
+		var ids []string
+		for _, r := range f.requests() {
+			if r.Function == event.Backends && !r.Sync.All {
+				ids = append(ids, r.ID)
+			}
+		}
+		if len(ids) != 5 || ids[0] != ids[1] || ids[1] != ids[2] || ids[2] == ids[3] || ids[3] == ids[4] {
+			t.Errorf("ids %q: want three alike, then two others", ids)
+		}
+		if want := "uid-a/7/io.clb-direct.backends.sync"; !strings.HasPrefix(ids[0], want) {
+			t.Errorf("id %q, want uid, version and type", ids[0])
+		}
+	})
+}
+
+// What the platform refuses is told of once a send, with the objects; what throttles is
+// not.
+func TestRefusalsAreTold(t *testing.T) {
+	f := &functions{answer: func(r event.Request) (event.Reply, error) {
+		if r.Function == event.Backends {
+			return event.Reply{}, &transport.Failure{Code: "441", Refused: true, Err: errors.New("unauthorized")}
+		}
+		return event.Reply{}, &transport.Failure{Code: "432", Throttled: true, Err: errors.New("no instance")}
+	}}
+	var told []string
+	synctest.Test(t, func(t *testing.T) {
+		f.t = t
+		x := index.New(desired.Policy{Cluster: "cls-1", Claim: desired.ByAnnotation})
+		x.SetService(service("default", "web", "lb-1"))
+		r := New(Options{Index: x, Transport: f, Timeout: 30 * time.Second, Log: slog.New(slog.DiscardHandler),
+			Queue:   queue.Options{Now: time.Now, Random: func() float64 { return 0.5 }},
+			Refused: func(f event.Function, objects []event.Ref, _ error) { told = append(told, fmt.Sprint(f, objects)) }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { r.Lead(ctx); close(done) }()
+		time.Sleep(30 * time.Second)
+		cancel()
+		<-done
+	})
+	if diff := cmp.Diff([]string{"backends[default/web]"}, told); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
 	}
 }
 

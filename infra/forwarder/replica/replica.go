@@ -102,6 +102,9 @@ type Replica struct {
 	gate    *drain.Gate
 	door    *drain.Door
 	metrics *metrics
+	// note shows refusals on their objects, until its context ends.
+	note     func(context.Context)
+	refusals chan refusal
 
 	leading  atomic.Bool
 	stopping atomic.Bool
@@ -132,10 +135,10 @@ func New(o Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the client: %w", err)
 	}
-	r := &Replica{o: o, client: client, metrics: newMetrics()}
+	r := &Replica{o: o, client: client, metrics: newMetrics(), refusals: make(chan refusal, 100)}
 	x := index.New(o.Policy)
 	r.relay = relay.New(relay.Options{
-		Index: x, Transport: o.Transport, Timeout: o.SendTimeout, Log: o.Log, Meter: r.metrics,
+		Index: x, Transport: o.Transport, Timeout: o.SendTimeout, Log: o.Log, Meter: r.metrics, Refused: r.refused,
 		Queue: queue.Options{Parallel: o.Parallel, Now: time.Now, Random: rand.Float64},
 	})
 	r.metrics.registry.MustRegister(state{index: x, relay: r.relay, pulse: pulse, now: time.Now})
@@ -144,6 +147,7 @@ func New(o Options) (*Replica, error) {
 		return nil, err
 	}
 	r.opener = &outage.Opener{Index: x, Silent: r.relay.Silent, Writer: edge, Opened: r.metrics.opened.Inc, Now: time.Now, Log: o.Log}
+	r.note = func(ctx context.Context) { r.tell(ctx, x, edge) }
 	if err := r.prepareWebhook(x, edge); err != nil {
 		return nil, err
 	}
@@ -248,6 +252,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	failed := make(chan error, 3)
 	closers := r.serve(failed, &running)
 	running.Go(func() { r.watch.Run(background) })
+	running.Go(func() { r.note(background) })
 	if r.upkeep != nil {
 		running.Go(func() { r.upkeep.Run(background) })
 		running.Go(func() { r.door.Run(background, r.upkeep.Every, r.o.Log) })

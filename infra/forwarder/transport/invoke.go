@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
@@ -87,9 +89,20 @@ func invokeError(ctx context.Context, err error) error {
 	}
 	var e *tcerrors.TencentCloudSDKError
 	if errors.As(err, &e) && e.RequestId != "" {
-		return &Failure{Code: e.Code, RequestID: e.RequestId, Err: errors.New(e.Message)}
+		return &Failure{
+			Code: e.Code, RequestID: e.RequestId, Err: errors.New(e.Message),
+			Throttled: begins(e.Code, "RequestLimitExceeded", "LimitExceeded"),
+			Refused:   begins(e.Code, "InvalidParameter", "ResourceNotFound", "UnauthorizedOperation", "AuthFailure.UnauthorizedOperation", "UnsupportedOperation"),
+		}
 	}
 	return fmt.Errorf("invoking: %w", err)
+}
+
+// begins tells whether an API error code is one of those, or a particular case of one.
+func begins(code string, of ...string) bool {
+	return slices.ContainsFunc(of, func(s string) bool {
+		return code == s || strings.HasPrefix(code, s+".") || strings.HasPrefix(code, s+"Value.") || code == s+"Value"
+	})
 }
 
 func invokeResult(r *scf.Result) (event.Reply, error) {

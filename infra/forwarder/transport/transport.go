@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/clb-direct/clb-direct/shared/event"
 )
@@ -28,6 +29,12 @@ type Failure struct {
 	// Ended: the platform says that the function has stopped working on this event.
 	// A time-out of our own never says so.
 	Ended bool
+	// Throttled: the platform takes no more for now, whatever it is about; RetryAfter is
+	// how long it says so, 0 if it doesn't.
+	Throttled  bool
+	RetryAfter time.Duration
+	// Refused: it will never take this event as it is.
+	Refused bool
 	// RequestID is the platform's, "" when it gave none.
 	RequestID string
 	Err       error
@@ -55,6 +62,19 @@ var over = map[int]bool{
 	439: true, // its process ended
 }
 
+// The SCF status codes of a platform that has had enough for now, and of one that will
+// never run this event: it is no JSON, it or its answer is too large, the function has no
+// handler, or whoever sends it may not.
+var (
+	tooMuch = map[int]bool{429: true, 432: true, 449: true}
+	never   = map[int]bool{400: true, 406: true, 407: true, 437: true, 441: true}
+)
+
+// failed is a failure with an SCF status code.
+func failed(status int) *Failure {
+	return &Failure{Code: strconv.Itoa(status), Ended: over[status], Throttled: tooMuch[status], Refused: never[status]}
+}
+
 // platformFailure is what SCF answers in a function's place.
 type platformFailure struct {
 	ErrorCode    int    `json:"errorCode"`
@@ -76,19 +96,30 @@ func parseFailure(text []byte, status int) *Failure {
 	case p.ErrorCode > 0:
 		status = p.ErrorCode
 	}
-	return &Failure{Code: strconv.Itoa(status), Ended: over[status], RequestID: p.RequestID, Err: errors.New(clip([]byte(p.ErrorMessage)))}
+	f := failed(status)
+	f.RequestID, f.Err = p.RequestID, errors.New(clip([]byte(p.ErrorMessage)))
+	return f
 }
 
 // parseReply reads the one reply event in body.
 func parseReply(body []byte) (event.Reply, error) {
-	replies, err := event.ParseReplies(body)
+	replies, err := parseReplies(body, 1)
 	if err != nil {
-		return event.Reply{}, fmt.Errorf("reading reply: %w", err)
-	}
-	if len(replies) != 1 {
-		return event.Reply{}, fmt.Errorf("reading reply: got %d for one event", len(replies))
+		return event.Reply{}, err
 	}
 	return replies[0], nil
+}
+
+// parseReplies reads the replies to n events, which come in their order.
+func parseReplies(body []byte, n int) ([]event.Reply, error) {
+	replies, err := event.ParseReplies(body)
+	if err != nil {
+		return nil, fmt.Errorf("reading reply: %w", err)
+	}
+	if len(replies) != n {
+		return nil, fmt.Errorf("reading reply: got %d for %d events", len(replies), n)
+	}
+	return replies, nil
 }
 
 // clip bounds what a stranger's text may add to a log line.
@@ -114,6 +145,15 @@ func CodeOf(err error) string {
 		return "canceled"
 	}
 	return "network"
+}
+
+// FailureOf is the platform's failure in err, nil for none.
+func FailureOf(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return nil
 }
 
 // EndedBy tells whether err says that the platform ended the attempt.

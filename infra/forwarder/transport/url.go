@@ -60,28 +60,37 @@ func NewURL(urls map[event.Function]string, secret string, parallel int) (*URL, 
 
 // Send posts the event.
 func (u *URL) Send(ctx context.Context, f event.Function, payload []byte) (event.Reply, error) {
+	replies, err := u.post(ctx, f, event.ContentType, payload, 1)
+	if err != nil {
+		return event.Reply{}, err
+	}
+	return replies[0], nil
+}
+
+// post sends a body of n events and gives their replies.
+func (u *URL) post(ctx context.Context, f event.Function, contentType string, payload []byte, n int) ([]event.Reply, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.URLs[f], bytes.NewReader(payload))
 	if err != nil {
-		return event.Reply{}, fmt.Errorf("posting event: %w", err)
+		return nil, fmt.Errorf("posting event: %w", err)
 	}
-	req.Header.Set("Content-Type", event.ContentType)
+	req.Header.Set("Content-Type", contentType)
 	for k, v := range event.Sign(u.Secret, string(payload), u.Now()) {
 		req.Header.Set(k, v)
 	}
 	resp, err := u.Client.Do(req)
 	if err != nil {
-		return event.Reply{}, fmt.Errorf("posting event: %w", err)
+		return nil, fmt.Errorf("posting event: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
-		return event.Reply{}, fmt.Errorf("reading answer: %w", err)
+		return nil, fmt.Errorf("reading answer: %w", err)
 	}
-	reply, err := parseReply(body)
+	replies, err := parseReplies(body, n)
 	if err == nil {
-		return reply, nil // also with a status of its own: the function has answered
+		return replies, nil // also with a status of its own: the function has answered
 	}
-	return event.Reply{}, urlFailure(resp, body, err)
+	return nil, urlFailure(resp, body, err, u.Now())
 }
 
 // Close lets go of idle connections.
@@ -89,7 +98,7 @@ func (u *URL) Close() { u.Client.CloseIdleConnections() }
 
 // urlFailure says what came in place of a reply. X-Scf-Status 200 means that the
 // function itself ended in its own way, whatever it then said.
-func urlFailure(resp *http.Response, body []byte, cause error) *Failure {
+func urlFailure(resp *http.Response, body []byte, cause error, now time.Time) *Failure {
 	status := resp.StatusCode
 	scf, err := strconv.Atoi(resp.Header.Get("X-Scf-Status"))
 	if err == nil && scf != http.StatusOK {
@@ -101,9 +110,27 @@ func urlFailure(resp *http.Response, body []byte, cause error) *Failure {
 	}
 	if err == nil && scf == http.StatusOK {
 		f.Code, f.Ended = strconv.Itoa(resp.StatusCode), true
+		f.Refused = resp.StatusCode >= 400 && resp.StatusCode < 500 && !tooMuch[resp.StatusCode]
 	}
+	f.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), now)
+	f.Throttled = f.Throttled || f.RetryAfter > 0
 	if resp.StatusCode == http.StatusOK {
 		f.Code, f.Err = "malformed", cause
 	}
 	return f
+}
+
+// longestRetryAfter bounds what anybody in between may ask for.
+const longestRetryAfter = time.Minute
+
+// retryAfter reads the header of that name: seconds, or a date (RFC 9110, 10.2.3). What
+// makes no sense says nothing.
+func retryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return min(max(time.Duration(seconds), 0), longestRetryAfter/time.Second) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), longestRetryAfter)
+	}
+	return 0
 }
