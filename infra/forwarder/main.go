@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // the image has no file of them
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
