@@ -77,13 +77,16 @@ func (e *entry) mark(l work.Look, now time.Time, o Options) {
 
 // gather is how long to wait for more marks: not at all in an idle partition, and in a
 // busy one a part of what a send takes. What comes while one is under way is gathered in
-// any case; where sends are quick there is little to be had by waiting.
+// any case; where sends are quick there is nothing to be had by waiting.
 func (e *entry) gather(now time.Time, limit time.Duration) time.Duration {
-	if e.began.IsZero() || now.Sub(e.began) > time.Second {
+	if e.began.IsZero() || now.Sub(e.began) > time.Second || e.took < quick {
 		return 0
 	}
 	return min(e.took/4, limit)
 }
+
+// quick is a send that costs little.
+const quick = 20 * time.Millisecond
 
 // next tells when the entry is due, if it is.
 func (e *entry) next() (at time.Time, due bool) {

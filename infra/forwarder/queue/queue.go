@@ -93,6 +93,9 @@ type Queue struct {
 	running int
 	swept   time.Time
 	wake    chan struct{}
+	// ctx is Run's, nil while it doesn't run; sends are those under way.
+	ctx   context.Context
+	sends sync.WaitGroup
 }
 
 // New makes a queue. Nothing is sent until Run.
@@ -129,18 +132,29 @@ func (q *Queue) Add(marks ...work.Mark) {
 		e.mark(m.Look, now, q.o)
 		q.fix(e)
 	}
+	q.start() // what is due at once need not wait for Run to wake up
 	q.mu.Unlock()
 	q.nudge()
 }
 
 // Run sends what is due until ctx ends, then waits for the sends under way.
 func (q *Queue) Run(ctx context.Context) {
-	var sends sync.WaitGroup
-	defer sends.Wait()
+	q.mu.Lock()
+	q.ctx = ctx
+	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		q.ctx = nil // nothing is begun any more
+		q.mu.Unlock()
+		q.sends.Wait()
+	}()
 	timer := time.NewTimer(forget)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		next := q.start(ctx, &sends)
+		q.mu.Lock()
+		q.sweep(q.o.Now())
+		next := q.start()
+		q.mu.Unlock()
 		timer.Reset(next)
 		select {
 		case <-ctx.Done():
@@ -151,11 +165,12 @@ func (q *Queue) Run(ctx context.Context) {
 }
 
 // start begins every send that is due and finds a place, and tells how long it is
-// until the next.
-func (q *Queue) start(ctx context.Context, sends *sync.WaitGroup) time.Duration {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.sweep(q.o.Now())
+// until the next. Its caller holds the lock.
+func (q *Queue) start() time.Duration {
+	if q.ctx == nil || q.ctx.Err() != nil {
+		return forget
+	}
+	ctx := q.ctx
 	for q.running < q.o.Parallel {
 		now := q.o.Now()
 		to, at := q.first()
@@ -169,7 +184,7 @@ func (q *Queue) start(ctx context.Context, sends *sync.WaitGroup) time.Duration 
 		q.fix(q.entries[s.Key])
 		q.running++
 		to.running++
-		sends.Go(func() {
+		q.sends.Go(func() {
 			out := q.o.Send(ctx, s)
 			q.finish(s.Key, out)
 		})
@@ -228,6 +243,7 @@ func (q *Queue) finish(k work.Key, out Outcome) {
 		e.settle(out.Reply, now, q.o, func() time.Duration { return q.backoff(e.failures, pressing) })
 	}
 	q.fix(e)
+	q.start()
 	q.mu.Unlock()
 	q.nudge()
 }

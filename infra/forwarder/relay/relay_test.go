@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,10 +328,11 @@ func TestPermanentFailureIsNotHammered(t *testing.T) {
 
 // TestSilent: since when a partition is sent to in vain, and that one answer ends it.
 func TestSilent(t *testing.T) {
-	away := true
+	var away atomic.Bool
+	away.Store(true)
 	f := &functions{}
 	f.answer = func(event.Request) (event.Reply, error) {
-		if away {
+		if away.Load() {
 			return event.Reply{}, errors.New("connection refused")
 		}
 		return event.Reply{}, nil
@@ -342,7 +344,7 @@ func TestSilent(t *testing.T) {
 		if since, silent := r.Silent(key); !silent || since.After(led) {
 			t.Errorf("want silence since it leads, %s ago; got %t since %s", time.Since(led), silent, time.Since(since))
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(2 * time.Minute)
 		if _, silent := r.Silent(key); silent {
 			t.Error("it has answered, and counts as silent")

@@ -48,7 +48,7 @@ func (b *bench) resident(ctx context.Context, keys []*key) (now, peak float64, e
 	}); err != nil {
 		return 0, 0, err
 	}
-	if err := b.change(ctx, keys, 1000, 4); err != nil {
+	if err := b.change(ctx, keys, 1000, 4, b.write); err != nil {
 		return 0, 0, err
 	}
 	if lost, _ := b.await(keys, settle); lost > 0 {
@@ -105,7 +105,7 @@ func (b *bench) takeover(ctx context.Context, s syscall.Signal) (figures, error)
 		return nil, fmt.Errorf("ending the leader: %w", err)
 	}
 	keys := b.keys[:50]
-	if err := b.change(ctx, keys, len(keys), 4); err != nil {
+	if err := b.change(ctx, keys, len(keys), 4, b.write); err != nil {
 		return nil, err
 	}
 	lost, last := b.await(keys, 20*time.Second)

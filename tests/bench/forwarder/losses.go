@@ -110,9 +110,8 @@ func (b *bench) apiServer(ctx context.Context, k kind) (figures, error) {
 			return p, fmt.Errorf("killing the API server: %w", err)
 		}
 		for i, k := range keys {
-			k.change++
 			if i < 30 {
-				if err := b.put(ctx, k); err != nil {
+				if err := b.rewrite(ctx, k); err != nil {
 					return p, err
 				}
 				continue

@@ -107,9 +107,23 @@ func (k *key) object() *corev1.Pod {
 }
 
 // put writes the pod past the API server.
-func (b *bench) put(ctx context.Context, k *key) (err error) {
-	k.version, err = b.cluster.Put(ctx, "pods", k.namespace, k.name, k.object())
+func (b *bench) put(ctx context.Context, k *key) error {
+	b.mu.Lock()
+	p := k.object()
+	b.mu.Unlock()
+	version, err := b.cluster.Put(ctx, "pods", k.namespace, k.name, p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k.version = max(k.version, version)
 	return err
+}
+
+// rewrite changes the pod past the API server.
+func (b *bench) rewrite(ctx context.Context, k *key) error {
+	b.mu.Lock()
+	k.change++
+	b.mu.Unlock()
+	return b.put(ctx, k)
 }
 
 // write changes the pod over the API.

@@ -41,11 +41,11 @@ func (b *bench) await(keys []*key, quiet time.Duration) (lost int, last time.Tim
 }
 
 // change writes n changes over keys in turn, with so many writers.
-func (b *bench) change(ctx context.Context, keys []*key, n, writers int) error {
+func (b *bench) change(ctx context.Context, keys []*key, n, writers int, how func(context.Context, *key) error) error {
 	var g errgroup.Group
 	g.SetLimit(writers)
 	for i := range n {
-		g.Go(func() error { return b.write(ctx, keys[i%len(keys)]) })
+		g.Go(func() error { return how(ctx, keys[i%len(keys)]) })
 	}
 	return g.Wait()
 }
@@ -64,7 +64,7 @@ func (b *bench) backlog(ctx context.Context, k kind, keys []*key, n int) (figure
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return nil, err
 	}
-	if err := b.change(ctx, keys, n, 16); err != nil {
+	if err := b.change(ctx, keys, n, 8, b.rewrite); err != nil {
 		return nil, err
 	}
 	b.sink.forget()
