@@ -289,6 +289,7 @@ func TestThrottlingSlowsTheWholeFunction(t *testing.T) {
 				}})
 				done := make(chan struct{})
 				go func() { q.Run(ctx); close(done) }()
+				defer func() { cancel(); <-done }()
 				q.Add(mark(backends, "first"))
 				time.Sleep(20 * time.Millisecond)
 				q.Add(partitions(event.Backends, 50)...)
@@ -303,14 +304,14 @@ func TestThrottlingSlowsTheWholeFunction(t *testing.T) {
 				}
 				mu.Unlock()
 				time.Sleep(20 * time.Second)
+				mu.Lock()
+				defer mu.Unlock()
 				if got := at[event.Backends]; len(got) != 51 || got[1] < c.least {
 					t.Errorf("%s: %d sends, the second after %s", c.reason, len(got), got[1])
 				}
 				if widest >= 8 && at[event.Backends][8]-at[event.Backends][1] < 10*time.Millisecond {
 					t.Errorf("%s: it was sent everything at once again", c.reason)
 				}
-				cancel()
-				<-done
 			})
 		})
 	}
