@@ -40,6 +40,9 @@ type entry struct {
 	blocked, blockedFrom time.Time
 	failures, answered   int
 
+	// unanswered: the last send got no answer.
+	unanswered bool
+
 	inFlight bool
 	sending  work.Look
 	// began is when the last send began, took how long the last one was; touched when

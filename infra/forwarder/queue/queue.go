@@ -32,8 +32,9 @@ type Options struct {
 	// each more, and a random part of it is waited.
 	MinBackoff time.Duration
 	// PressingCap bounds it while a pod of the partition waits for its gate, or
-	// something has changed since: default 5 s. IdleCap bounds it otherwise: 60 s.
-	PressingCap, IdleCap time.Duration
+	// something has changed since: default 5 s. AwayCap bounds it while the function
+	// answers nobody, 10 s, and IdleCap otherwise: 60 s.
+	PressingCap, AwayCap, IdleCap time.Duration
 	// Park is about how long what failed for good waits for a change; default 60 s.
 	Park time.Duration
 	// MaxWindow is how long marks may be gathered before a send of a busy partition;
@@ -105,6 +106,7 @@ func New(o Options) *Queue {
 	}
 	setDefault(&o.MinBackoff, 200*time.Millisecond)
 	setDefault(&o.PressingCap, 5*time.Second)
+	setDefault(&o.AwayCap, 10*time.Second)
 	setDefault(&o.IdleCap, time.Minute)
 	setDefault(&o.Park, time.Minute)
 	setDefault(&o.MaxWindow, 100*time.Millisecond)
@@ -221,8 +223,17 @@ func (q *Queue) finish(k work.Key, out Outcome) {
 	to.running--
 	if out.Throttled {
 		to.slow(now, out.RetryAfter, q.o)
-	} else if out.Err == nil {
+	} else if out.Err == nil && !out.Gone && out.Moved == nil {
 		to.quicken(q.o.Parallel)
+	}
+	e.unanswered = out.Err != nil
+	recovered := false
+	switch {
+	case out.Gone || out.Moved != nil:
+	case out.Err == nil:
+		recovered = to.back()
+	default:
+		to.silence(k)
 	}
 	switch {
 	case out.Gone:
@@ -238,11 +249,18 @@ func (q *Queue) finish(k work.Key, out Outcome) {
 		e.park(now, q.o)
 	case out.Err != nil:
 		q.end(k, out.Ended, now)
-		e.fail(now, q.backoff(e.failures, pressing))
+		d := q.backoff(e.failures, pressing)
+		if to.silent >= away {
+			d = min(d, max(time.Duration(q.o.Random()*float64(q.o.AwayCap)), q.o.MinBackoff/10))
+		}
+		e.fail(now, d)
 	default:
 		e.settle(out.Reply, now, q.o, func() time.Duration { return q.backoff(e.failures, pressing) })
 	}
 	q.fix(e)
+	if recovered {
+		q.recover(k.Function, now)
+	}
 	q.start()
 	q.mu.Unlock()
 	q.nudge()

@@ -317,6 +317,59 @@ func TestThrottlingSlowsTheWholeFunction(t *testing.T) {
 	}
 }
 
+// After an outage of the function everything comes soon, whatever its backoff had grown
+// to; a partition that fails by itself is not hurried by others' success.
+func TestOutageEndsForAllAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		down, done, poisoned := true, map[string]time.Time{}, 0
+		q := New(Options{Now: time.Now, Random: func() float64 { return 0.9 }, Send: func(_ context.Context, s Sending) Outcome {
+			mu.Lock()
+			defer mu.Unlock()
+			if s.Partition == "lb-poison" {
+				poisoned++
+				return Outcome{Err: errors.New("430")}
+			}
+			if down {
+				return Outcome{Err: errors.New("connection refused")}
+			}
+			done[s.Partition] = time.Now()
+			return Outcome{}
+		}})
+		ended := make(chan struct{})
+		go func() { q.Run(ctx); close(ended) }()
+		defer func() { cancel(); <-ended }()
+		q.Add(partitions(event.Backends, 50)...)
+		time.Sleep(10 * time.Minute)
+		mu.Lock()
+		down = false
+		mu.Unlock()
+		back := time.Now()
+		time.Sleep(time.Minute)
+		mu.Lock()
+		if len(done) != 50 {
+			t.Errorf("%d of 50 partitions were answered", len(done))
+		}
+		for p, at := range done {
+			if late := at.Sub(back); late > 12*time.Second {
+				t.Errorf("%s waited for %s after the function was back", p, late)
+			}
+		}
+		mu.Unlock()
+		q.Add(mark(work.Key{Function: event.Backends, Partition: "lb-poison"}, "a"))
+		for range 600 {
+			time.Sleep(time.Second)
+			q.Add(partitions(event.Backends, 3)...)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if poisoned > 30 {
+			t.Errorf("a partition that fails by itself was sent %d times in ten minutes", poisoned)
+		}
+	})
+}
+
 func TestRefusedIsParkedUntilChange(t *testing.T) {
 	run(t, []Outcome{{Err: errors.New("400"), Refused: true}}, 0, func(q *Queue, sends func() []Sending) {
 		q.Add(mark(backends, "a"))

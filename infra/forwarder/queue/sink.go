@@ -3,6 +3,7 @@ package queue
 import (
 	"time"
 
+	"github.com/clb-direct/clb-direct/infra/forwarder/work"
 	"github.com/clb-direct/clb-direct/shared/event"
 )
 
@@ -15,6 +16,11 @@ type sink struct {
 	// had enough.
 	until     time.Time
 	throttled int
+	// silent counts sends in a row that got no answer, each of another partition than the
+	// one before: one that fails by itself says nothing about the function. last is the
+	// latest of them.
+	silent int
+	last   work.Key
 	// width is how many sends may be under way, 0 for no limit of its own.
 	width int
 }
@@ -51,6 +57,41 @@ func (s *sink) quicken(parallel int) {
 	}
 	if s.width++; s.width >= parallel {
 		s.width = 0
+	}
+}
+
+// silence takes in that a send of k got no answer.
+func (s *sink) silence(k work.Key) {
+	if s.last != k || s.silent == 0 {
+		s.silent++
+	}
+	s.last = k
+}
+
+// away is how many partitions in a row must have got no answer for the function, not
+// them, to be what is wrong.
+const away = 2
+
+// back takes in an answer, and tells whether the function had been away.
+func (s *sink) back() bool {
+	was := s.silent >= away
+	s.silent = 0
+	return was
+}
+
+// recover has everything that waits because a function was away sent soon, now that it
+// is back: not all at the same moment.
+func (q *Queue) recover(f event.Function, now time.Time) {
+	for k, e := range q.entries {
+		if k.Function != f || e.inFlight || e.later.kind != failed || !e.unanswered {
+			continue
+		}
+		soon := now.Add(time.Duration(q.o.Random() * float64(time.Second)))
+		if e.blocked.After(soon) {
+			e.blocked = soon
+			e.later.due = soon
+			q.fix(e)
+		}
 	}
 }
 
