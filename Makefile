@@ -56,6 +56,12 @@ bench: ## planner and passes at 100, 1,000 and 10,000 pods (report: out/bench.js
 bench-rules: ## an Ingress of 200 rules over 50 pods, from nothing to all healthy (report: out/bench-rules.json)
 	$(GO) run ./tests/bench/rules -o out/bench-rules.json
 
+bench-forwarder: ## the forwarder beside one with Knative's semantics: speed, losses, memory, takeover; 20 minutes (report: out/bench-forwarder.json)
+	$(GO) run ./tests/bench/forwarder -o out/bench-forwarder.json $(if $(ONLY),-only $(ONLY)) $(if $(ROUNDS),-rounds $(ROUNDS))
+
+soak: ## the forwarder for 20 minutes (SOAK=5m for less) at 200 changes a second over a faulty sink (report: out/soak.json)
+	$(GO) run ./tests/bench/forwarder -soak $(or $(SOAK),20m) -o out/soak.json
+
 bench-emulator: ## what the CLB emulator costs at 400 requests a second (report: out/bench-emulator.json)
 	$(GO) run ./tests/bench/emulator -o out/bench-emulator.json
 
@@ -82,6 +88,9 @@ fuzz: ## each fuzz target with FUZZTIME inputs (default 100000x)
 
 package: ## the zip that SCF gets: out/clb-direct.zip, and dist/main for the scf command line
 	$(GO) run ./infra/bundle -dir dist -o out/clb-direct.zip
+
+image: ## the forwarder's container image, without a container engine: out/forwarder-image.tar (ARCH=arm64, TAG=name:tag)
+	$(GO) run ./infra/image -o out/forwarder-image.tar $(if $(ARCH),-arch $(ARCH)) $(if $(TAG),-tag $(TAG))
 
 deploy: package ## deploy serverless.yml with the scf command line, to the account it is logged in to
 	scf deploy

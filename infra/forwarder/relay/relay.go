@@ -45,6 +45,8 @@ type Options struct {
 type Meter interface {
 	// Sent reports a send's result ("ok", a failure kind or a code) and duration.
 	Sent(f event.Function, result string, took time.Duration)
+	// Dropped reports a change that no event can be made of.
+	Dropped()
 }
 
 // Relay sends while it leads, and drains always. Make one with New.
@@ -192,7 +194,10 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	payload, err := r.encode(s, data, began)
 	if err != nil {
 		r.o.Log.Error("encoding", "function", s.Function, "partition", s.Partition, "error", err)
-		return queue.Outcome{Err: err}
+		if r.o.Meter != nil {
+			r.o.Meter.Dropped()
+		}
+		return queue.Outcome{Err: err, Refused: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()

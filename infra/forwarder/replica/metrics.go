@@ -23,6 +23,7 @@ type metrics struct {
 	seconds   *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
 	leading   prometheus.Gauge
+	dropped   prometheus.Counter
 	holds     *prometheus.HistogramVec
 	opened    prometheus.Counter
 }
@@ -47,9 +48,12 @@ func newMetrics() *metrics {
 		opened: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: prefix + "gates_opened_total", Help: "Readiness gates opened by declared policy, as the function that decides them did not answer.",
 		}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: prefix + "dropped_total", Help: "Changes that were given up, because no event could be made of them. Always 0: anything else is a defect.",
+		}),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "leading", Help: "1 while this replica sends."}),
 	}
-	m.registry.MustRegister(m.sends, m.seconds, m.decisions, m.leading, m.holds, m.opened, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.dropped, m.sends, m.seconds, m.decisions, m.leading, m.holds, m.opened, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, d := range []webhook.Decision{webhook.Gated, webhook.Had, webhook.Unselected, webhook.Other, webhook.Malformed, webhook.Unknown} {
 		m.decisions.WithLabelValues(string(d))
 	}
@@ -64,6 +68,9 @@ func (m *metrics) Sent(f event.Function, result string, took time.Duration) {
 	m.sends.WithLabelValues(string(f), result).Inc()
 	m.seconds.WithLabelValues(string(f)).Observe(took.Seconds())
 }
+
+// Dropped counts a change that was given up.
+func (m *metrics) Dropped() { m.dropped.Inc() }
 
 func (m *metrics) decided(d webhook.Decision) { m.decisions.WithLabelValues(string(d)).Inc() }
 

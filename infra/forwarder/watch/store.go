@@ -37,6 +37,8 @@ type store[T any] struct {
 	read func(runtime.Object) (T, bool)
 	// set and drop tell the index.
 	set, drop func(T) []work.Mark
+	// since has an object that is gone be so as of a version.
+	since func(o *T, version string)
 	// known is the version in which the index has an object, "" for not at all; others are
 	// those that it has besides the ones named by namespace and name.
 	known  func(namespace, name, uid string) (version string)
@@ -173,7 +175,7 @@ func (s *store[T]) Delete(obj any) error {
 // Replace takes in a list of all that there is, and makes the difference. A list of
 // nothing, where there was something, is asked for a second time: to believe it would be
 // to take everything for deleted.
-func (s *store[T]) Replace(list []any, _ string) error {
+func (s *store[T]) Replace(list []any, version string) error {
 	if len(list) == 0 && len(s.others(nil)) > 0 {
 		if err := s.confirm(); err != nil {
 			return err
@@ -191,6 +193,8 @@ func (s *store[T]) Replace(list []any, _ string) error {
 		}
 	}
 	for _, value := range s.others(there) {
+		// Whoever looks must see that it is gone: its own last version is from before.
+		s.since(&value, version)
 		s.offer(s.drop(value))
 	}
 	s.changed()

@@ -125,6 +125,9 @@ func (w *Watch) podStore() *store[model.Pod] {
 			return in.pod(kube.PodFrom(p)), true
 		},
 		set: w.o.Index.SetPod, drop: w.o.Index.DeletePod,
+		since: func(p *model.Pod, version string) {
+			p.ResourceVersion = kube.LatestResourceVersion(p.ResourceVersion, version)
+		},
 		known: w.o.Index.PodVersion, others: w.o.Index.OtherPods,
 		offer: w.o.Offer, changed: func() {}, log: w.o.Log,
 	}
@@ -148,6 +151,9 @@ func (w *Watch) serviceStore() *store[model.Service] {
 		set: w.o.Index.SetService,
 		drop: func(s model.Service) []work.Mark {
 			return w.o.Index.DeleteService(s.Namespace, s.Name, s.ResourceVersion)
+		},
+		since: func(s *model.Service, version string) {
+			s.ResourceVersion = kube.LatestResourceVersion(s.ResourceVersion, version)
 		},
 		known: w.o.Index.ServiceVersion, others: w.o.Index.OtherServices,
 		offer: w.o.Offer, changed: w.changed, log: w.o.Log,

@@ -66,7 +66,7 @@ func (p *program) leads() bool {
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	return err == nil && strings.Contains(string(body), "clb_direct_forwarder_leading 1")
+	return err == nil && strings.Contains(string(body), "\nclb_direct_forwarder_leading 1\n")
 }
 
 // takeover ends the leader of two, changes keys, and measures how long it takes until

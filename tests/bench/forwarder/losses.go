@@ -29,7 +29,11 @@ func (b *bench) with(ctx context.Context, k kind, keys []*key, f func(p *program
 	end := time.Now()
 	// Whoever backs off does so for up to five seconds, or a minute.
 	lost, last := b.await(keys, 20*time.Second)
-	return figures{"lost": lost, "changes": len(keys), "last_ms_late": float64(last.Sub(end).Milliseconds())}, nil
+	out := figures{"lost": lost, "changes": len(keys)}
+	if !last.IsZero() {
+		out["last_ms_late"] = float64(last.Sub(end).Milliseconds())
+	}
+	return out, nil
 }
 
 // away has the sink answer a status for a while, in which each key changes once.
