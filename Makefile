@@ -77,6 +77,9 @@ conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (r
 conformance-mutants: ## switch off rules of the emulators one at a time: the suite must notice each (report: out/conformance-mutants.json)
 	$(GO) run ./tests/conformance/mutants -o out/conformance-mutants.json
 
+model: ## the production code through 1,000,000 random interleavings, then with rules switched off (report: out/model.json)
+	$(GO) run ./tests/model/mutants -o out/model.json
+
 # By number, not by time: Go 1.26 may report the end of a time as the target's failure
 # (golang/go#75804).
 fuzz: ## each fuzz target with FUZZTIME inputs (default 100000x)
@@ -141,4 +144,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift conformance conformance-mutants fuzz package deploy manifests verify clean cc node containerd FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd FORCE

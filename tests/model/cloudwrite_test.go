@@ -104,10 +104,11 @@ func (c *cloud) apply(action string, q ask) {
 				l.targets = append(l.targets, t)
 			}
 			if a.Tag != nil {
-				t.tag = *a.Tag
+				t.tag, c.w.law.tagged[l.id+*a.Tag] = *a.Tag, true
 			}
 			c.weigh(t, a)
 		case "BatchDeregisterTargets":
+			c.w.law.unbinding(l, t)
 			l.targets = slices.DeleteFunc(l.targets, func(o *target) bool { return o == t })
 		case "BatchModifyTargetWeight":
 			if t != nil {
@@ -115,7 +116,7 @@ func (c *cloud) apply(action string, q ask) {
 			}
 		case "BatchModifyTargetTag":
 			if t != nil && a.Tag != nil {
-				t.tag = *a.Tag
+				t.tag, c.w.law.tagged[l.id+*a.Tag] = *a.Tag, true
 			}
 		}
 		return nil
@@ -126,6 +127,7 @@ func (c *cloud) apply(action string, q ask) {
 func (c *cloud) weigh(t *target, a askTarget) {
 	if a.Weight != nil {
 		t.weight = *a.Weight
+		c.w.law.weighed(t)
 	}
 	t.follow = time.Now().Add(c.w.between(200*time.Millisecond, time.Second))
 }

@@ -29,9 +29,17 @@ func (w *world) converge() {
 		}
 		wrote := w.law.wrote
 		w.rest(time.Minute)
-		if wrong = w.wrong(); len(wrong) == 0 && w.law.wrote == wrote {
+		if wrong = w.wrong(); len(wrong) > 0 || w.law.wrote != wrote {
+			continue
+		}
+		if w.rested || len(w.pods) == 0 {
 			return
 		}
+		// Once more with nothing amiss: a container is restarted, a pod goes and one comes.
+		w.rested = true
+		w.pods[0].restarting = true
+		w.remove(w.pods[len(w.pods)-1])
+		w.create()
 	}
 	if len(w.law.violations) == 0 {
 		w.law.broken("not converged after %s: %s", recovery, strings.Join(wrong, "; "))

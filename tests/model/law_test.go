@@ -20,6 +20,8 @@ type law struct {
 	running    map[*run]bool
 	// healthy are the uids that the CLB has really found healthy, by listener.
 	healthy map[string]map[string]bool
+	// tagged are the uids that a listener's target was ever bound for.
+	tagged map[string]bool
 	// before is who had an address before its present owner.
 	owner, before map[string]*pod
 	// wrote counts writes to the CLB.
@@ -27,7 +29,7 @@ type law struct {
 }
 
 func newLaw(w *world) *law {
-	return &law{w: w, running: map[*run]bool{}, healthy: map[string]map[string]bool{}, owner: map[string]*pod{}, before: map[string]*pod{}}
+	return &law{w: w, running: map[*run]bool{}, healthy: map[string]map[string]bool{}, tagged: map[string]bool{}, owner: map[string]*pod{}, before: map[string]*pod{}}
 }
 
 func (l *law) broken(format string, args ...any) {
@@ -125,7 +127,7 @@ func (l *law) patched(old, now *corev1.Pod) {
 	reason := condition(now, model.GateType).Reason
 	for _, s := range l.claiming(now) {
 		at := l.listenerOf(s)
-		if reason != readiness.ReasonReady || at == nil || !l.healthy[at.id][string(now.UID)] {
+		if reason != readiness.ReasonReady || at == nil || !l.healthy[at.id][string(now.UID)] || !l.tagged[at.id+string(now.UID)] {
 			l.broken("Ready before healthy: pod %s (%s) with reason %s, which the CLB has not found healthy for %s", now.Name, now.UID, reason, s.Name)
 		}
 	}
@@ -141,6 +143,8 @@ func (l *law) answered(p *pod, r *replica, status int, broken bool) {
 		l.broken("the hook of %s broke off after %s", p.name, took)
 	case status == 504 && took < hold:
 		l.broken("the hook of %s was given up after %s", p.name, took)
+	case status == 504 && l.w.calm && l.w.rested:
+		l.broken("not drained: nothing is amiss, and the hook of %s was held in vain", p.name)
 	case status == 504:
 	case len(r.feed) > 0 && status == 404: // its watch is behind
 	default:
@@ -151,6 +155,23 @@ func (l *law) answered(p *pod, r *replica, status int, broken bool) {
 				}
 			}
 		}
+	}
+}
+
+// unbinding: nobody who still answers is taken off, as nothing can end well then.
+func (l *law) unbinding(at *listener, t *target) {
+	if t == nil || at.foreign() {
+		return
+	}
+	if p := l.w.at(t.ip); p != nil && p.uid == t.tag && p.up && p.stage != ended {
+		l.broken("unbound before drained: %s still answers at %s of listener %s", p.name, t.ip, at.id)
+	}
+}
+
+// weighed: nobody is sent anything before its containers were ready.
+func (l *law) weighed(t *target) {
+	if p := l.w.at(t.ip); t.weight > 0 && p != nil && p.uid == t.tag && !p.ready {
+		l.broken("raised before ready: %s at %s", p.name, t.ip)
 	}
 }
 

@@ -1,8 +1,10 @@
 package model
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,32 +12,51 @@ import (
 	"time"
 
 	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
 )
 
 var (
 	steps = flag.Int("model.steps", 20000, "how many steps to take in all")
 	first = flag.Uint64("model.seed", 1, "the first walk's seed")
 	walk  = flag.Int("model.walk", 1500, "how many steps a walk has before its faults stop")
+	out   = flag.String("model.out", "", "where to write what was found, as JSON")
 	trace = flag.Int("model.trace", 150, "how many of its last steps a violation shows")
 )
 
-// TestWalks takes random walks until there were enough steps.
+// TestWalks takes random walks until there were enough steps, or one found a violation.
 func TestWalks(t *testing.T) {
-	began, done, walks := time.Now(), 0, 0
-	for seed := *first; done < *steps; seed++ {
-		var n int
-		synctest.Test(t, func(t *testing.T) { n = explore(t, seed) })
-		done += n
-		walks++
-		if t.Failed() {
-			break
+	began := time.Now()
+	found := struct {
+		Steps      int      `json:"steps"`
+		Walks      int      `json:"walks"`
+		FirstSeed  uint64   `json:"firstSeed"`
+		LastSeed   uint64   `json:"lastSeed"`
+		Violations []string `json:"violations"`
+	}{FirstSeed: *first}
+	defer func() {
+		t.Logf("%d steps in %d walks, %.0f a second", found.Steps, found.Walks, float64(found.Steps)/time.Since(began).Seconds())
+		if raw, err := json.Marshal(found); *out != "" && err == nil {
+			err = os.WriteFile(*out, raw, 0o600)
+			if err != nil {
+				t.Error(err)
+			}
 		}
+	}()
+	for seed := *first; found.Steps < *steps && !t.Failed(); seed++ {
+		synctest.Test(t, func(t *testing.T) {
+			w := explore(t, seed)
+			found.Steps += w.steps
+			for _, v := range w.law.violations {
+				found.Violations = append(found.Violations, fmt.Sprintf("seed %d: %s", seed, v))
+			}
+		})
+		found.Walks++
+		found.LastSeed = seed
 	}
-	t.Logf("%d steps in %d walks, %.0f a second", done, walks, float64(done)/time.Since(began).Seconds())
 }
 
-// explore takes one walk and tells how many steps it had.
-func explore(t *testing.T, seed uint64) int {
+// explore takes one walk.
+func explore(t *testing.T, seed uint64) *world {
 	w := newWorld(t, seed)
 	w.start()
 	for w.steps < *walk && len(w.law.violations) == 0 {
@@ -49,7 +70,7 @@ func explore(t *testing.T, seed uint64) int {
 		t.Errorf("seed %d: %s\n%s\nagain: go test ./tests/model -run TestWalks -model.seed %d -model.steps 1", seed, strings.Join(w.law.violations, "\n"),
 			strings.Join(w.trace[max(0, len(w.trace)-*trace):], "\n"), seed)
 	}
-	return w.steps
+	return w
 }
 
 // start makes a world with everything in it, and nothing done.
@@ -145,6 +166,9 @@ func (w *world) operate() {
 		p.restarting = true
 	case n == 8:
 		w.force(p)
+		if w.chance(50) { // as a StatefulSet does
+			w.create()
+		}
 	case len(w.pods) < 4:
 		w.create()
 	}
@@ -156,6 +180,12 @@ func (w *world) disturb() {
 	case n < 3: // a run dies
 		for _, c := range w.calls {
 			if c.run != nil && !c.run.over && c.system != "" {
+				if c.run.reply != nil && w.chance(25) { // it goes on, and nobody hears
+					w.note("%s: goes silent", c.run.name)
+					c.run.reply(event.Reply{}, errLost)
+					c.run.reply = noReply
+					return
+				}
 				w.kill(c.run, w.chance(60))
 				return
 			}

@@ -40,9 +40,11 @@ type pod struct {
 	stage         stage
 	// up: it answers at its address. restarting: only its container ends.
 	up, restarting bool
-	deleting       bool
-	container      int
-	asked          time.Time
+	// ready: its containers were ready once.
+	ready     bool
+	deleting  bool
+	container int
+	asked     time.Time
 	// drained: SIGTERM came when the forwarder had said so.
 	drained bool
 	gone    bool
@@ -164,6 +166,7 @@ func (w *world) live(p *pod) {
 		p.up = true
 	case p.stage == running && o != nil && !isTrue(o, corev1.ContainersReady):
 		w.note("%s: its containers are ready", p.name)
+		p.ready = true
 		w.publish(p, func(o *corev1.Pod) { mark(o, corev1.ContainersReady, true) })
 	case p.stage == ended && p.up:
 		w.note("%s answers no more", p.name)

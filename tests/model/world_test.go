@@ -52,6 +52,8 @@ type world struct {
 	temper temper
 	// calm: no more faults, and nobody changes anything.
 	calm bool
+	// rested: everything has once become as it should be since.
+	rested bool
 	// direct: calls are answered at once, while the world is made.
 	direct bool
 	steps  int

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/clb-direct/clb-direct/tests/mutant"
 )
 
 // How long a run may take: one that hangs has noticed.
@@ -45,7 +46,7 @@ func (l *lab) close() { _ = os.RemoveAll(l.dir) }
 
 // baseline requires the suite to pass as it is: what fails anyway notices nothing.
 func (l *lab) baseline(ctx context.Context) error {
-	program, err := l.build(ctx, "{}")
+	program, err := mutant.Compile(ctx, l.root, l.dir, suite, nil)
 	if err != nil {
 		return err
 	}
@@ -60,16 +61,12 @@ func (l *lab) baseline(ctx context.Context) error {
 }
 
 // try finds out whether the suite notices a mutant.
-func (l *lab) try(ctx context.Context, m mutant) (f finding) {
+func (l *lab) try(ctx context.Context, m rule) (f finding) {
 	began := time.Now()
 	f = finding{File: m.file, Why: m.why}
 	defer func() { f.Seconds = time.Since(began).Seconds() }()
-	overlay, err := l.overlay(m)
-	if err != nil {
-		f.Error = err.Error()
-		return f
-	}
-	program, err := l.build(ctx, overlay)
+	changed := m.mutant()
+	program, err := mutant.Compile(ctx, l.root, l.dir, suite, &changed)
 	if err != nil {
 		f.Error = err.Error()
 		return f
@@ -85,40 +82,6 @@ func (l *lab) try(ctx context.Context, m mutant) (f finding) {
 	}
 	f.Noticed = f.By != ""
 	return f
-}
-
-// overlay writes the mutated file and gives what tells the go command of it.
-func (l *lab) overlay(m mutant) (string, error) {
-	path := filepath.Join(l.root, m.file)
-	source, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("reading the source: %w", err)
-	}
-	mutated, err := m.apply(source)
-	if err != nil {
-		return "", err
-	}
-	replacement := filepath.Join(l.dir, "mutant.go")
-	if err := os.WriteFile(replacement, mutated, 0o600); err != nil {
-		return "", fmt.Errorf("writing the mutant: %w", err)
-	}
-	raw, err := json.Marshal(map[string]map[string]string{"Replace": {path: replacement}})
-	return string(raw), err
-}
-
-// build compiles the suite.
-func (l *lab) build(ctx context.Context, overlay string) (program string, err error) {
-	path := filepath.Join(l.dir, "overlay.json")
-	if err := os.WriteFile(path, []byte(overlay), 0o600); err != nil {
-		return "", fmt.Errorf("writing the overlay: %w", err)
-	}
-	program = filepath.Join(l.dir, "conformance.test")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", path, "-o", program, "./"+suite)
-	cmd.Dir = l.root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("compiling the suite: %w\n%s", err, bytes.TrimSpace(out))
-	}
-	return program, nil
 }
 
 // play runs a section, or all of them, up to the first failure and names that; "" means

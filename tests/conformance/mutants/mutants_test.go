@@ -24,7 +24,7 @@ func TestMutantsFitTheSource(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mutated, err := m.apply(source)
+			mutated, err := m.mutant().Apply(source)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,31 +61,6 @@ func suiteText(t *testing.T) string {
 		all.Write(text)
 	}
 	return all.String()
-}
-
-func TestApply(t *testing.T) {
-	cases := map[string]struct {
-		reason, source string
-		m              mutant
-		want           string
-		fails          bool
-	}{
-		"Once":     {"The place is replaced.", "a b c", mutant{old: "b", new: "x"}, "a x c", false},
-		"Nowhere":  {"A rule that moved has to be found again.", "a b c", mutant{old: "y", new: "x"}, "", true},
-		"Twice":    {"Which of them is meant would be chance.", "a b b", mutant{old: "b", new: "x"}, "", true},
-		"NoChange": {"A mutant differs.", "a b c", mutant{old: "b", new: "b"}, "", true},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got, err := tc.m.apply([]byte(tc.source))
-			if (err != nil) != tc.fails {
-				t.Fatalf("%s: %v", tc.reason, err)
-			}
-			if diff := cmp.Diff(tc.want, string(got)); diff != "" {
-				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
-			}
-		})
-	}
 }
 
 func TestCulprit(t *testing.T) {

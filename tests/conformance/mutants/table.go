@@ -1,7 +1,7 @@
 package main
 
 // mutants are the rules to switch off.
-var mutants = []mutant{
+var mutants = []rule{
 	{
 		file: "localdev/cam/evaluate.go", why: "deny is over allow", section: "CAM statements",
 		old: "\t\t\tif s.deny {\n\t\t\t\treturn false\n\t\t\t}\n",
