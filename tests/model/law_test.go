@@ -158,12 +158,12 @@ func (l *law) answered(p *pod, r *replica, status int, broken bool) {
 	}
 }
 
-// unbinding: nobody who still answers is taken off, as nothing can end well then.
+// unbinding: nobody is taken off who is still sent anything and answers.
 func (l *law) unbinding(at *listener, t *target) {
 	if t == nil || at.foreign() {
 		return
 	}
-	if p := l.w.at(t.ip); p != nil && p.uid == t.tag && p.up && p.stage != ended {
+	if p := l.w.at(t.ip); p != nil && p.uid == t.tag && p.up && p.stage != ended && t.sends > 0 {
 		l.broken("unbound before drained: %s still answers at %s of listener %s", p.name, t.ip, at.id)
 	}
 }
