@@ -71,6 +71,9 @@ lifecycle: ## install, take a live Service over, upgrade, roll back, give back, 
 drift: ## change CLBs by hand in every way and time how long it takes to heal (report: out/drift.json)
 	$(GO) run ./tests/drift -o out/drift.json
 
+chaos: ## rolling updates under load and under every fault (report: out/chaos.json; SEED= FAULTS= ROUNDS= play some again)
+	$(GO) run ./tests/chaos -o out/chaos.json $(if $(SEED),-seed $(SEED)) $(if $(FAULTS),-faults $(FAULTS)) $(if $(ROUNDS),-rounds $(ROUNDS))
+
 conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (report: out/conformance.json)
 	$(GO) test -count=1 -timeout 20m -json ./tests/conformance | $(GO) run ./tests/conformance/report -o out/conformance.json
 
@@ -144,4 +147,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd FORCE

@@ -31,7 +31,7 @@ type options struct {
 	seed           uint64
 	// rounds is how many, 0 for one of each fault and then mixes until the time is over.
 	rounds int
-	// faults are the names of those to play, none for all.
+	// faults are lists of names, separated by commas, of those to play; none for all.
 	faults []string
 	// limit is how long new rounds are begun.
 	limit time.Duration
@@ -48,13 +48,13 @@ func main() {
 	flag.StringVar(&o.log, "log", "", "file for what everything prints")
 	flag.Uint64Var(&o.seed, "seed", 0, "what the mixes and moments are drawn from; 0 for another each time")
 	flag.IntVar(&o.rounds, "rounds", 0, "how many rounds of eight rollouts; 0 for as many as there is time for")
-	flag.StringVar(&faults, "faults", "", "names of faults, separated by commas, for each round to play at a time; mix for random ones, none for no fault; empty for each alone and then mixes")
+	flag.StringVar(&faults, "faults", "", "names of faults to play at a time, separated by commas, or several such lists, separated by semicolons, for a round each; mix for random ones, none for no fault; empty for each alone and then mixes")
 	flag.Float64Var(&minutes, "minutes", 28, "no round begins later than that")
 	flag.Float64Var(&o.pace, "pace", 1, "how much load, 1 is 34 requests a second for each Service")
 	flag.Parse()
 	o.limit = time.Duration(minutes * float64(time.Minute))
 	if faults != "" {
-		o.faults = strings.Split(faults, ",")
+		o.faults = strings.Split(faults, ";")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -39,15 +39,18 @@ func schedule(o options) (*plan, error) {
 	case slices.Equal(o.faults, []string{none}):
 		p.alone, p.only = []cast{{}}, true
 	default:
-		var all cast
-		for _, name := range o.faults {
-			m, err := find(name)
-			if err != nil {
-				return nil, err
+		p.only = true
+		for _, list := range o.faults {
+			var all cast
+			for name := range strings.SplitSeq(list, ",") {
+				m, err := find(name)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, m)
 			}
-			all = append(all, m)
+			p.alone = append(p.alone, all)
 		}
-		p.alone, p.only = []cast{all}, true
 	}
 	return p, nil
 }
@@ -61,7 +64,7 @@ func (p *plan) next(round int, since time.Duration) (cast, bool) {
 	case round < len(p.alone):
 		return p.alone[round], true
 	case p.only && p.rounds == 0:
-		return nil, false
+		return nil, false // once each
 	case p.only:
 		return p.alone[round%len(p.alone)], true
 	}
