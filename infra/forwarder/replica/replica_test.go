@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -325,18 +326,48 @@ func testMetrics(t *testing.T, r *Replica) {
 	}
 }
 
+// testKilledAPIServer kills it, deletes a pod and changes another behind its back, and has
+// it start again: what a watch can't tell any more, a list does.
 func testKilledAPIServer(t *testing.T, w *world) {
-	w.functions.answers(nil)
+	gone, moved := w.mustPod(t, "default", "gone-meanwhile", "existing"), w.mustPod(t, "default", "moved-meanwhile", "existing")
+	w.run(t, gone, "10.4.1.1")
+	w.run(t, moved, "10.4.1.2")
+	for ip, p := range map[string]*corev1.Pod{"10.4.1.1": gone, "10.4.1.2": moved} {
+		eventually(t, p.Name, func() bool { return w.functions.seen(naming("lb-existing", string(p.UID), ip)) })
+	}
+	next, err := w.client.CoreV1().Pods("default").Get(t.Context(), moved.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := w.Kill(cluster.APIServer); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.Remove(t.Context(), "pods", "default", gone.Name); err != nil {
+		t.Fatal(err)
+	}
+	next.APIVersion, next.Kind, next.ResourceVersion = "v1", "Pod", ""
+	next.Status.PodIP, next.Status.PodIPs = "10.4.1.3", []corev1.PodIP{{IP: "10.4.1.3"}}
+	version, err := w.Put(t.Context(), "pods", "default", moved.Name, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.functions.answers(nil)
 	if err := w.Restart(t.Context(), cluster.APIServer); err != nil {
 		t.Fatal(err)
 	}
+	fresh := func(want func(event.Request) bool) func() bool {
+		return func() bool {
+			return w.functions.seen(func(r event.Request) bool {
+				n, err := strconv.ParseUint(r.Sync.ResourceVersion, 10, 64)
+				return err == nil && n >= version-1 && want(r)
+			})
+		}
+	}
+	eventually(t, "a pod that went meanwhile, no older than that", fresh(naming("lb-existing", string(gone.UID), "10.4.1.1")))
+	eventually(t, "a pod that has another address", fresh(naming("lb-existing", string(moved.UID), "10.4.1.3")))
 	p := w.mustPod(t, "default", "after-kill", "existing")
 	w.run(t, p, "10.4.0.1")
-	err := fmt.Sprintf("the pod of after the restart, UID %s", p.UID)
-	eventually(t, err, func() bool { return w.functions.seen(naming("lb-existing", string(p.UID), "10.4.0.1")) })
+	eventually(t, fmt.Sprintf("the pod of after the restart, UID %s", p.UID), func() bool { return w.functions.seen(naming("lb-existing", string(p.UID), "10.4.0.1")) })
 }
 
 // lines are those of text that hold what.

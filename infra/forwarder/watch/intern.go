@@ -19,7 +19,7 @@ type interner struct {
 }
 
 // maxSets bounds the label sets remembered.
-const maxSets = 4096
+const maxSets = 1024
 
 func newInterner() *interner { return &interner{sets: map[string]map[string]string{}} }
 

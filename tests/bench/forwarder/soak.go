@@ -150,7 +150,7 @@ func (b *bench) load(ctx context.Context, p *program, r *soaked) error {
 	}
 }
 
-var inUse = regexp.MustCompile(`(?m)^# HeapInuse = (\d+)$`)
+var inUse = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 
 // heap is what is live on the program's heap after a collection, in MiB.
 func (p *program) heap() (float64, error) {
@@ -165,7 +165,7 @@ func (p *program) heap() (float64, error) {
 	}
 	m := inUse.FindSubmatch(body)
 	if m == nil {
-		return 0, errors.New("reading the heap: HeapInuse isn't told")
+		return 0, errors.New("reading the heap: HeapAlloc isn't told")
 	}
 	n, err := strconv.ParseFloat(string(m[1]), 64)
 	return n / (1 << 20), err
