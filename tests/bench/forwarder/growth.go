@@ -72,7 +72,8 @@ func (p *program) leads() bool {
 // takeover ends the leader of two, changes keys, and measures how long it takes until
 // the sink knows.
 func (b *bench) takeover(ctx context.Context, s syscall.Signal) (figures, error) {
-	first, err := b.start(ours, "one")
+	lease := fmt.Sprint("--lease=takeover-", len(b.running))
+	first, err := b.start(ours, "one", lease)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func (b *bench) takeover(ctx context.Context, s syscall.Signal) (figures, error)
 	if err := b.attached(ctx, first, b.keys[:b.o.pods]); err != nil {
 		return nil, err
 	}
-	second, err := b.start(ours, "two")
+	second, err := b.start(ours, "two", lease)
 	if err != nil {
 		return nil, err
 	}

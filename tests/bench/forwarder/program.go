@@ -79,7 +79,9 @@ func (b *bench) start(k kind, identity string, more ...string) (*program, error)
 		}
 		p.health, p.pprof = "http://"+listen, "http://"+profile
 		args = append(args, "--cluster-id=cls-bench", "--claim=annotation", "--identity="+identity, "--listen="+listen,
-			"--webhook-listen="+hook, "--webhook-url=https://"+hook+"/mutate", "--drain-service=-", "--linger=1s", "--send-timeout=5s", "--pprof="+profile)
+			"--webhook-listen="+hook, "--webhook-url=https://"+hook+"/mutate", "--drain-service=-", "--linger=1s", "--send-timeout=5s", "--pprof="+profile,
+			// A Lease of its own: one that the last program held until it was killed is not waited for.
+			"--lease=bench-"+identity)
 		args = append(args, more...)
 		for _, f := range []string{"FRONTEND", "BACKENDS", "READINESS"} {
 			env = append(env, "URL_"+f+"="+b.sink.url()+"/"+strings.ToLower(f))
