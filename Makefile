@@ -104,6 +104,9 @@ deploy: package ## deploy serverless.yml with the scf command line, to the accou
 manifests: ## render infra/manifests, infra/policy and infra/crd from the chart (infra/chart)
 	$(GO) test -count=1 -run TestManifests ./tests/chart -update
 
+deploy-check: ## whether everything is there that an installation needs: ENV=.env CREDENTIALS=file KUBECONFIG_FILE=file PROBE_IMAGE=image
+	@$(GO) run ./infra/check -env $(or $(ENV),.env) $(if $(CREDENTIALS),-credentials $(CREDENTIALS)) $(if $(KUBECONFIG_FILE),-kubeconfig $(KUBECONFIG_FILE)) $(if $(PROBE_IMAGE),-probe-image $(PROBE_IMAGE)) $(CHECKFLAGS)
+
 verify: bin/staticcheck ## format, vet, static analysis, module files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
@@ -147,4 +150,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE

@@ -87,6 +87,10 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "all namespaces were deleted, and there still are %q\n", left)
 		code = 1
 	}
+	if wrong := shared.rights(); len(wrong) > 0 {
+		fmt.Fprintf(os.Stderr, "rights granted and used differ:\n  %s\n", strings.Join(wrong, "\n  "))
+		code = max(code, 1)
+	}
 	if err := shared.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "closing the stack:", err)
 		code = max(code, 1)
@@ -145,6 +149,7 @@ func newEnv(ctx context.Context, o clb.Options, log *os.File) (*env, error) {
 	e := &env{logPath: log.Name(), hooks: map[int]func(scf.Invocation){}}
 	s, err := stack.Start(ctx, stack.Options{
 		Root:     "../..",
+		Audit:    true,
 		CLB:      o,
 		SCF:      scf.Options{ColdStart: 50 * time.Millisecond, OnInvoke: e.invoked},
 		Progress: os.Stdout,
