@@ -17,9 +17,24 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/cam"
 )
 
-// unexercised are rights that are needed and that this suite can't use, with the reason.
-var unexercised = map[string]string{
-	"extensions": "Ingresses of Kubernetes before 1.22, which this server doesn't have",
+// unexercised tells why a right is needed that this suite can't be sure to use; "" for one
+// that it must.
+func unexercised(r right) string {
+	switch {
+	case r.group == "extensions":
+		return "Ingresses of Kubernetes before 1.22, which this server doesn't have"
+	case r.user == "forwarder" && r.verb == "list":
+		return "watches begin with the list where the server can do that"
+	case r.resource == "services" && r.name == "clb-direct-drain":
+		return "the stack's drain address is no Service's"
+	case r.verb == "update" && r.resource == "secrets":
+		return "certificates are renewed when months have passed"
+	case r.resource == "events" && r.verb != "create":
+		return "only what is said again is counted"
+	case r.user == "forwarder" && (r.resource == "pods/status" || r.resource == "events"):
+		return "gates are opened by policy in tests that some runs leave out"
+	}
+	return ""
 }
 
 // right is one that is granted: a verb on a resource of a group, by name or for all.
@@ -55,12 +70,19 @@ func (e *env) rights() []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	wrong, used, err := e.used()
+	refused, used, err := e.used()
 	if err != nil {
 		return []string{err.Error()}
 	}
+	var wrong []string
+	for _, r := range refused {
+		// While the API server comes up again after a crash it refuses everything.
+		if all := (right{r.user, r.verb, r.group, r.resource, ""}); !slices.Contains(granted, r) && !slices.Contains(granted, all) {
+			wrong = append(wrong, "used and not granted: "+r.String())
+		}
+	}
 	for _, r := range granted {
-		if unexercised[r.group] == "" && !used[r] {
+		if unexercised(r) == "" && !used[r] {
 			wrong = append(wrong, "granted and never used: "+r.String())
 		}
 	}
@@ -93,7 +115,7 @@ func (e *env) rights() []string {
 
 // used reads the audit log: what was refused for want of a right, and what rights, by every
 // name that a grant may have, were used.
-func (e *env) used() (refused []string, used map[right]bool, err error) {
+func (e *env) used() (refused []right, used map[right]bool, err error) {
 	f, err := os.Open(e.Cluster.AuditLog())
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the audit log: %w", err)
@@ -115,11 +137,10 @@ func (e *env) used() (refused []string, used map[right]bool, err error) {
 		if s := q.ObjectRef.Subresource; s != "" {
 			r.resource += "/" + s
 		}
-		// While the API server comes up again after a crash it refuses everything.
-		if reason := q.Annotations["authorization.k8s.io/reason"]; q.Annotations["authorization.k8s.io/decision"] == "forbid" && !strings.Contains(reason, "not found") {
-			if !told[r] {
+		if q.Annotations["authorization.k8s.io/decision"] == "forbid" {
+			if r.name = q.ObjectRef.Name; !told[r] {
 				told[r] = true
-				refused = append(refused, "used and not granted: "+r.String())
+				refused = append(refused, r)
 			}
 			continue
 		}
@@ -162,4 +183,3 @@ func grantedRights() ([]right, error) {
 	}
 	return slices.SortedFunc(maps.Keys(all), func(a, b right) int { return strings.Compare(a.String(), b.String()) }), nil
 }
-
