@@ -102,7 +102,7 @@ deploy: package ## deploy serverless.yml with the scf command line, to the accou
 	scf deploy
 
 manifests: ## render infra/manifests, infra/policy and infra/crd from the chart (infra/chart)
-	$(GO) test -count=1 -run TestManifests ./tests/chart -update
+	$(GO) test -count=1 -run "TestManifests|TestMonitoring" ./tests/chart -update
 
 deploy-check: ## whether everything is there that an installation needs: ENV=.env CREDENTIALS=file KUBECONFIG_FILE=file PROBE_IMAGE=image
 	@$(GO) run ./infra/check -env $(or $(ENV),.env) $(if $(CREDENTIALS),-credentials $(CREDENTIALS)) $(if $(KUBECONFIG_FILE),-kubeconfig $(KUBECONFIG_FILE)) $(if $(PROBE_IMAGE),-probe-image $(PROBE_IMAGE)) $(CHECKFLAGS)
