@@ -246,8 +246,9 @@ func (b Binding) settled(o Observation) time.Duration {
 		since, need = later(began, o.Pod.ContainersReadySince), b.Check.Settle()+b.Check.Unsettle()
 	case registered.Before(began):
 		// An adopted target: its old verdict lives until enough checks have failed. Or one
-		// of a CLB whose clock is behind the kubelet's; nobody can tell them apart.
-		since, need = began, max(b.Check.Settle(), b.Check.Unsettle())
+		// of a CLB whose clock is behind the kubelet's; nobody can tell them apart. The
+		// pod's start is told in whole seconds, and may be one later.
+		since, need = began, max(b.Check.Settle(), b.Check.Unsettle()+time.Second)
 	default:
 		since, need = later(registered, began), b.Check.Settle()
 	}

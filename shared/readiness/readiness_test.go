@@ -186,18 +186,18 @@ func TestDecide(t *testing.T) {
 			reason: "registered a little before the pod's start: by other clocks, or for another pod, whose verdict must have had the time to fall",
 			args:   []Binding{binding(registeredAt(after(-5 * time.Second)))},
 			read:   9 * time.Second,
-			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", 6*time.Second),
+			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", 7*time.Second),
 		},
 		"AdoptedNotSettled": {
 			reason: "registered well before the pod's start: the old verdict lives until three checks failed",
 			args:   []Binding{binding(registeredAt(after(-time.Hour)))},
 			read:   14 * time.Second,
-			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", time.Second),
+			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", 2*time.Second),
 		},
 		"AdoptedSettled": {
-			reason: "three intervals later it is this pod's",
+			reason: "three intervals and the second that its start may be off later it is this pod's",
 			args:   []Binding{binding(registeredAt(after(-time.Hour)))},
-			read:   15 * time.Second, want: ready,
+			read:   16 * time.Second, want: ready,
 		},
 		"RegistrationUnknown": {
 			reason: "both the old verdict's end and the new one's making, from when the containers became ready",
@@ -215,7 +215,7 @@ func TestDecide(t *testing.T) {
 			pod:    pod(gate(true, ReasonReady, MessageReady), func(p *model.Pod) { p.SandboxSince = after(10 * time.Minute) }),
 			args:   []Binding{binding()},
 			read:   10*time.Minute + 14*time.Second,
-			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", time.Second),
+			want:   notReady(name+"waiting for the CLB's health check of 10.0.0.1:80", 2*time.Second),
 		},
 		"Sticky": {
 			reason: "once True it stays, as TKE has it",
