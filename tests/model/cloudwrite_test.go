@@ -23,7 +23,7 @@ func (c *cloud) write(id, action string, q ask) (map[string]any, *apiError) {
 		return nil, bad
 	}
 	do := func() { c.apply(action, q) }
-	if batch && !c.async {
+	if batch && !c.async || action == "BatchModifyTargetTag" { // of which no task is documented
 		do()
 		c.busyUntil = time.Now().Add(c.w.between(0, 300*time.Millisecond))
 		return nil, nil
@@ -196,6 +196,8 @@ func (w *world) check(l *listener, t *target) {
 	t.fails = 0
 	if t.passes++; t.passes >= healthNum {
 		t.alive, t.known = true, true
+	}
+	if t.alive {
 		w.law.found(l, p.uid)
 	}
 }

@@ -38,7 +38,7 @@ func (l *law) broken(format string, args ...any) {
 	l.violations = append(l.violations, text)
 }
 
-// found: a pod has passed as many checks in a row as the CLB wants.
+// found: a pod has passed a check, and the CLB calls its target Alive.
 func (l *law) found(at *listener, uid string) {
 	if l.healthy[at.id] == nil {
 		l.healthy[at.id] = map[string]bool{}

@@ -47,7 +47,7 @@ var mutants = []named{
 	of("what a failed send carried is dropped", "infra/forwarder/queue/entry.go",
 		"	e.postpone(look, e.blocked, failed)\n", "	_ = look\n"),
 	of("an attempt that only went silent is called ended", "infra/forwarder/relay/relay.go",
-		"if transport.EndedBy(err) {", "if err != nil {"),
+		"	out := queue.Outcome{Reply: reply, Err: err}\n", "	out := queue.Outcome{Reply: reply, Err: err}\n	if err != nil {\n		out.Ended = data.Attempt\n	}\n"),
 	of("nobody hears of a pod that is gone", "infra/forwarder/index/pods.go",
 		"	x.gone(old, m)\n	return m.list()", "	x.gone(old, marks{})\n	return m.list()"),
 }
