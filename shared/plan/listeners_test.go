@@ -192,6 +192,15 @@ func (ps ports) apply(p ListenerPlan) error {
 		}
 		return nil
 	}
+	for _, c := range p.Take {
+		if !gocmp.Equal(ps[slotOf(c.Have.Protocol, c.Have.Port)], c.Have) {
+			return fmt.Errorf("taking %s, which isn't there", c.Have.Name)
+		}
+		if c.Want.ID != c.Have.ID {
+			return fmt.Errorf("taking %s: it is another one afterwards", c.Have.Name)
+		}
+		ps[slotOf(c.Want.Protocol, c.Want.Port)] = c.Want
+	}
 	if err := remove(p.Free); err != nil {
 		return err
 	}
@@ -235,12 +244,16 @@ func listenerLaws(t *rapid.T) {
 			switch owner := rapid.SampledFrom([]string{"", "u1", "u2", "u3", "theirs"}).Draw(t, "stands"); owner {
 			case "":
 			case "theirs":
-				clb[slotOf(protocol, port)] = foreign("theirs", protocol, port)
+				l := foreign("theirs", protocol, port)
+				l.ID += slotOf(protocol, port)
+				clb[slotOf(protocol, port)] = l
 			default:
 				clb[slotOf(protocol, port)] = haveListener(wantListener(owner, 0, protocol, port))
 			}
 		}
 	}
+	takes := rapid.Bool().Draw(t, "takes")
+	in.Takes = func(w model.WantedListener, o model.Listener) bool { return takes && o.Name == "theirs" }
 	before := map[string]model.Listener{}
 	for k, l := range clb {
 		before[k] = l
@@ -275,6 +288,9 @@ func listenerLaws(t *rapid.T) {
 		}
 	}
 	for k, l := range before {
+		if takes && l.Name == "theirs" && clb[k].ID == l.ID {
+			continue // by another name, it is what was wanted: checked above
+		}
 		if _, still := clb[k]; !still && !speaksFor(l.Name) {
 			t.Fatalf("%s is not ours, but was deleted", l.Name)
 		}
