@@ -47,6 +47,8 @@ func TestReadNamesWhatIsWrong(t *testing.T) {
 		"Network":     {"nor make every pod reachable", []string{"--cluster-id=c", "--network=vpc"}, "--network"},
 		"Positional":  {"flags are all there is", []string{"--cluster-id=c", "extra"}, "extra"},
 		"UnknownFlag": {"flags are those there are", []string{"--nonsense"}, "nonsense"},
+		"Batch":       {"a request carries an event at least", []string{"--cluster-id=c", "--batch=0"}, "--batch"},
+		"Profiles":    {"profiles are nobody else's business", []string{"--cluster-id=c", "--pprof=0.0.0.0:6060"}, "--pprof"},
 		"Parallel":    {"nothing would ever be sent", []string{"--cluster-id=c", "--parallel=0"}, "--parallel"},
 	}
 	for name, tc := range cases {
@@ -76,6 +78,10 @@ func TestConnectNeedsSecretAndFunctions(t *testing.T) {
 		"NoSecret":  {"anybody could send events", urls, "", "secret"},
 		"NoURL":     {"a function has no address", urls[:4], "s", "readiness"},
 		"NoName":    {"a function has no name", append([]string{"--transport=invoke"}, urls...), "s", "frontend"},
+		"Batched":   {"several events a request", append([]string{"--batch=10"}, urls...), "s", ""},
+		"Keys":      {"keys come from somewhere", append([]string{"--transport=invoke", "--credential=keys", "--frontend-function=f", "--backends-function=b", "--readiness-function=r"}, urls...), "s", "--credential"},
+		"KeyFiles":  {"a mounted Secret has them", append([]string{"--transport=invoke", "--credential=/nonexistent", "--frontend-function=f", "--backends-function=b", "--readiness-function=r"}, urls...), "s", "credential"},
+		"Identity":  {"a pod's identity is in its variables", append([]string{"--transport=invoke", "--credential=pod", "--frontend-function=f", "--backends-function=b", "--readiness-function=r"}, urls...), "s", "identity"},
 		"Transport": {"there are two", append([]string{"--transport=pigeon"}, urls...), "s", "--transport"},
 	}
 	for name, tc := range cases {
