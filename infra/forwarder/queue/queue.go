@@ -251,7 +251,7 @@ func (q *Queue) finish(k work.Key, out Outcome) {
 		q.end(k, out.Ended, now)
 		d := q.backoff(e.failures, pressing)
 		if to.silent >= away {
-			d = min(d, max(time.Duration(q.o.Random()*float64(q.o.AwayCap)), q.o.MinBackoff/10))
+			d = min(d, q.probe())
 		}
 		e.fail(now, d)
 	default:
@@ -296,6 +296,17 @@ func (q *Queue) backoff(failures int, pressing bool) time.Duration {
 	}
 	return max(time.Duration(q.o.Random()*float64(d)), q.o.MinBackoff/10)
 }
+
+// probe is the delay after a failure while the function answers nobody: one answer brings
+// everybody back, so the more partitions there are, the seldomer each needs to try.
+func (q *Queue) probe() time.Duration {
+	limit := max(q.o.AwayCap, time.Duration(len(q.entries))*probeEvery)
+	return max(time.Duration(q.o.Random()*float64(limit)), q.o.MinBackoff/10)
+}
+
+// probeEvery is how much time between two tries a partition adds: a function that
+// answers nobody is tried about twenty times a second at most.
+const probeEvery = 100 * time.Millisecond
 
 func (q *Queue) entry(k work.Key) *entry {
 	e := q.entries[k]
