@@ -220,7 +220,7 @@ func TestNode(t *testing.T) {
 		const from = "10.89.0.200"
 		got := ask(t, from, p.Status.PodIP)
 		host, _, _ := strings.Cut(got.Client, ":")
-		want := application.Answer{Pod: "a", Namespace: "default", UID: string(p.UID), Port: 80, State: application.StateReady, ContainerID: p.Status.ContainerStatuses[0].ContainerID, Client: got.Client}
+		want := application.Answer{Pod: "a", Namespace: "default", UID: string(p.UID), Port: 80, State: application.StateReady, Ready: true, ContainerID: p.Status.ContainerStatuses[0].ContainerID, Client: got.Client}
 		if got.ContainerID == "" {
 			want.ContainerID = "" // cgroups of version 2 don't show it
 		}
