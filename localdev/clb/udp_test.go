@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+
+	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
 )
 
 // udpPod answers each datagram with its own and its client's address.
@@ -96,5 +99,72 @@ func TestUDP(t *testing.T) {
 		if got, err := ask(); err != nil || got != fmt.Sprintf("%s 127.88.0.1", b) {
 			t.Errorf("after unbinding the other the session goes to %s: %q, %v", b, got, err)
 		}
+	}
+}
+
+// TestMovedSessionKeepsItsLastAnswer: what was sent before a session was moved is answered,
+// what is sent afterwards goes to another target.
+func TestMovedSessionKeepsItsLastAnswer(t *testing.T) {
+	r := newRig(t)
+	lb := r.instance()
+	l := r.listener(lb, "UDP", 8053, quickCheck, func(q *api.CreateListenerRequest) { q.RescheduleTargetZeroWeight = new(true) })
+	slow, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.podAddr(), 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	first := slow.LocalAddr().(*net.UDPAddr).AddrPort()
+	r.bind(lb, batchTarget(l, first, 10))
+	r.awaitHealth(lb, first, "Alive")
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.vip(lb), 8053)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	say := func(what string) {
+		t.Helper()
+		if _, err := conn.Write([]byte(what)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear := func() string {
+		t.Helper()
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		buf := make([]byte, 1500)
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	say("early")
+	buf := make([]byte, 1500)
+	var from netip.AddrPort
+	for {
+		n, client, err := slow.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(buf[:n]) == "early" { // no health check
+			from = client
+			break
+		}
+	}
+	second := udpPod(r)
+	r.bind(lb, batchTarget(l, second, 10))
+	r.awaitHealth(lb, second, "Alive")
+	r.weigh(lb, l, target(first, 0))
+	// Moved as soon as another answers.
+	await(t, "the next datagram to go to the other", func() bool {
+		say("late")
+		_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		n, err := conn.Read(buf)
+		return err == nil && strings.HasPrefix(string(buf[:n]), second.String())
+	})
+	if _, err := slow.WriteToUDPAddrPort([]byte("answer"), from); err != nil {
+		t.Fatal(err)
+	}
+	if got := hear(); got != "answer" {
+		t.Errorf("the answer to what was sent before: got %q", got)
 	}
 }

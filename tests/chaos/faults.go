@@ -18,9 +18,12 @@ import (
 // that can't be waited for by an unmodified kubelet.
 type mishap struct {
 	name string
-	// play has it happen, once, at moments drawn from the dice, and returns when it is over.
-	play func(context.Context, *stage, *rand.Rand) error
+	play play
 }
+
+// play has a fault happen, at moments drawn from the dice, and returns when it is over and
+// how often something has met it.
+type play func(context.Context, *stage, *rand.Rand) (met int, err error)
 
 // spell is how long switches stay on.
 const spell = 6 * time.Second
@@ -92,25 +95,28 @@ func wait(ctx context.Context, dice *rand.Rand, least, most time.Duration) {
 }
 
 // rule sets a rule until so many calls or events have had it, or the round is over.
-func rule(r fault.Rule) func(context.Context, *stage, *rand.Rand) error {
-	return func(ctx context.Context, s *stage, dice *rand.Rand) error {
-		wait(ctx, dice, 0, 8*time.Second)
+func rule(r fault.Rule) play {
+	return func(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
+		wait(ctx, dice, 0, 4*time.Second)
 		id, err := s.Faults.Set(r)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer func() { _ = s.Faults.Clear(id) }()
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			for _, now := range s.Faults.List() {
-				if now.ID == id && now.Met >= r.Times {
-					return nil
+				if now.ID == id {
+					met = now.Met
 				}
+			}
+			if met >= r.Times {
+				return met, nil
 			}
 			select {
 			case <-ctx.Done():
-				return nil
+				return met, nil
 			case <-tick.C:
 			}
 		}
@@ -118,21 +124,21 @@ func rule(r fault.Rule) func(context.Context, *stage, *rand.Rand) error {
 }
 
 // switched changes a switch for a spell.
-func switched(on func(*fault.Switches, *stage), off func(*fault.Switches)) func(context.Context, *stage, *rand.Rand) error {
-	return func(ctx context.Context, s *stage, dice *rand.Rand) error {
-		wait(ctx, dice, 0, 8*time.Second)
+func switched(on func(*fault.Switches, *stage), off func(*fault.Switches)) play {
+	return func(ctx context.Context, s *stage, dice *rand.Rand) (int, error) {
+		wait(ctx, dice, 0, 5*time.Second)
 		if err := s.Faults.Switch(func(to *fault.Switches) error { on(to, s); return nil }); err != nil {
-			return err
+			return 0, err
 		}
-		wait(ctx, dice, spell, spell)
-		return s.Faults.Switch(func(to *fault.Switches) error { off(to); return nil })
+		wait(context.WithoutCancel(ctx), dice, spell, spell)
+		return 1, s.Faults.Switch(func(to *fault.Switches) error { off(to); return nil })
 	}
 }
 
 // act does something once.
-func act(a fault.Act) func(context.Context, *stage, *rand.Rand) error {
-	return func(ctx context.Context, s *stage, dice *rand.Rand) error {
-		wait(ctx, dice, 2*time.Second, 10*time.Second)
-		return s.Faults.Do(context.WithoutCancel(ctx), a)
+func act(a fault.Act) play {
+	return func(ctx context.Context, s *stage, dice *rand.Rand) (int, error) {
+		wait(ctx, dice, time.Second, 8*time.Second)
+		return 1, s.Faults.Do(context.WithoutCancel(ctx), a)
 	}
 }

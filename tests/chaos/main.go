@@ -75,7 +75,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	r := &report{Seed: o.seed, ByFault: map[string]*tally{}, ByKind: map[load.Kind]int{}}
-	failed := play(ctx, o, plan, r)
+	failed := perform(ctx, o, plan, r)
 	if r.Requests == 0 {
 		return failed // it never came to anything
 	}

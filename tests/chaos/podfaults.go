@@ -37,19 +37,22 @@ func full(l life) string { return l.pod.Namespace + "/" + l.pod.Name }
 
 // each does something to victims, one after the other over some seconds. A pod that has
 // gone meanwhile is no error.
-func each(do func(context.Context, *stage, life) error) func(context.Context, *stage, *rand.Rand) error {
-	return func(ctx context.Context, s *stage, dice *rand.Rand) error {
+func each(do func(context.Context, *stage, life) error) play {
+	return func(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
 		wait(ctx, dice, 0, 4*time.Second)
 		for _, l := range s.serving(dice, victims) {
 			if now, _ := s.watch.life(string(l.pod.UID)); !now.serves() {
 				continue
 			}
-			if err := do(context.WithoutCancel(ctx), s, l); err != nil && !errors.Is(err, errGone) && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("%s: %w", full(l), err)
+			switch err := do(context.WithoutCancel(ctx), s, l); {
+			case err == nil:
+				met++
+			case !errors.Is(err, errGone) && !apierrors.IsNotFound(err):
+				return met, fmt.Errorf("%s: %w", full(l), err)
 			}
 			wait(ctx, dice, 500*time.Millisecond, 2*time.Second)
 		}
-		return nil
+		return met, nil
 	}
 }
 
@@ -57,7 +60,7 @@ func each(do func(context.Context, *stage, life) error) func(context.Context, *s
 var errGone = errors.New("it has gone")
 
 // strikePods ends containers without a word.
-func strikePods(what, do string) func(context.Context, *stage, *rand.Rand) error {
+func strikePods(what, do string) play {
 	return each(func(ctx context.Context, s *stage, l life) error {
 		s.book.struck(string(l.pod.UID), what)
 		return s.Faults.Do(ctx, fault.Act{Do: do, Pod: full(l)})
@@ -112,19 +115,19 @@ func anyNode(dice *rand.Rand) string {
 }
 
 // shutDown shuts a node down gracefully, and boots it again.
-func shutDown(ctx context.Context, s *stage, dice *rand.Rand) error {
+func shutDown(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
 	wait(ctx, dice, 0, 6*time.Second)
 	ctx = context.WithoutCancel(ctx)
 	name := anyNode(dice)
 	if err := s.Faults.Do(ctx, fault.Act{Do: fault.ShutDownNode, Node: name, GraceSeconds: 40}); err != nil {
-		return err
+		return 0, err
 	}
-	return s.Faults.Do(ctx, fault.Act{Do: fault.BootNode, Node: name})
+	return 1, s.Faults.Do(ctx, fault.Act{Do: fault.BootNode, Node: name})
 }
 
 // vanish takes a node away, has what ran there deleted by force as who finds it gone does,
 // and boots it again.
-func vanish(ctx context.Context, s *stage, dice *rand.Rand) error {
+func vanish(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
 	wait(ctx, dice, 0, 6*time.Second)
 	ctx = context.WithoutCancel(ctx)
 	name := anyNode(dice)
@@ -135,49 +138,52 @@ func vanish(ctx context.Context, s *stage, dice *rand.Rand) error {
 		s.book.struck(string(l.pod.UID), "its node going")
 	}
 	if err := s.Faults.Do(ctx, fault.Act{Do: fault.VanishNode, Node: name}); err != nil {
-		return err
+		return 0, err
 	}
 	wait(ctx, dice, 2*time.Second, 4*time.Second)
 	for _, l := range there() {
 		s.book.struck(string(l.pod.UID), "its node going")
 		if err := s.delete(ctx, l, 0); err != nil && !apierrors.IsNotFound(err) {
-			return err
+			return 1, err
 		}
 	}
-	return s.Faults.Do(ctx, fault.Act{Do: fault.BootNode, Node: name})
+	return 1, s.Faults.Do(ctx, fault.Act{Do: fault.BootNode, Node: name})
 }
 
 // killFunctions kills whatever runs of the functions, several times.
-func killFunctions(ctx context.Context, s *stage, dice *rand.Rand) error {
+func killFunctions(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
 	for range 6 {
 		wait(ctx, dice, 500*time.Millisecond, 3*time.Second)
 		// Nothing runs of one that has nothing to do.
 		for _, f := range []string{"frontend", "backends", "readiness"} {
-			_ = s.Faults.Do(ctx, fault.Act{Do: fault.KillFunction, Function: f})
+			if s.Faults.Do(ctx, fault.Act{Do: fault.KillFunction, Function: f}) == nil {
+				met++
+			}
 		}
 	}
-	return nil
+	return met, nil
 }
 
 // killForwarders kills one replica and, when it is back, the other.
-func killForwarders(ctx context.Context, s *stage, dice *rand.Rand) error {
+func killForwarders(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
 	return s.endForwarders(ctx, dice, syscall.SIGKILL)
 }
 
 // restartForwarders is a rolling update of the replicas.
-func restartForwarders(ctx context.Context, s *stage, dice *rand.Rand) error {
+func restartForwarders(ctx context.Context, s *stage, dice *rand.Rand) (met int, err error) {
 	return s.endForwarders(ctx, dice, syscall.SIGTERM)
 }
 
-func (s *stage) endForwarders(ctx context.Context, dice *rand.Rand, sig syscall.Signal) error {
+func (s *stage) endForwarders(ctx context.Context, dice *rand.Rand, sig syscall.Signal) (met int, err error) {
 	for i := range 2 {
 		wait(ctx, dice, 2*time.Second, 6*time.Second)
 		if err := s.forwarders.end(i, sig); err != nil {
-			return err
+			return met, err
 		}
+		met++
 		if err := s.forwarders.start(context.WithoutCancel(ctx), i); err != nil {
-			return err
+			return met, err
 		}
 	}
-	return nil
+	return met, nil
 }

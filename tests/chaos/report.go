@@ -41,8 +41,10 @@ type tally struct {
 	Terminated int `json:"sigterms"`
 	Drained    int `json:"drained_before_sigterm"`
 	// HoldBroken are drain hooks that ended without an answer.
-	HoldBroken int     `json:"hold_broken"`
-	Seconds    float64 `json:"seconds"`
+	HoldBroken int `json:"hold_broken"`
+	// Met is how often something has met the faults: calls, events, pods, replicas.
+	Met     int     `json:"met"`
+	Seconds float64 `json:"seconds"`
 }
 
 // report is chaos.json.
@@ -176,9 +178,9 @@ func (r *report) wrong() []error {
 // table shows the figures to people.
 func (r *report) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nfault\trollouts\trequests\tfailed\tdestroyed\twrong\tungraceful\tpremature\tdrained\tholds broken\ts\n")
+	fmt.Fprintf(t, "\nfault\tmet\trollouts\trequests\tfailed\tdestroyed\twrong\tungraceful\tpremature\tdrained\tholds broken\ts\n")
 	line := func(name string, x *tally) {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d of %d\t%d\t%.0f\n", name, x.Rollouts, x.Requests, x.Failed, x.Destroyed, x.WrongPod, x.WrongUngraceful, x.Premature, x.Drained, x.Terminated, x.HoldBroken, x.Seconds)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d of %d\t%d\t%.0f\n", name, x.Met, x.Rollouts, x.Requests, x.Failed, x.Destroyed, x.WrongPod, x.WrongUngraceful, x.Premature, x.Drained, x.Terminated, x.HoldBroken, x.Seconds)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.ByFault)) {
 		line(name, r.ByFault[name])

@@ -42,11 +42,12 @@ func (s *stage) rounds(ctx context.Context, p *plan) error {
 		r := round{began: time.Now(), cast: c, tally: t}
 		all = append(all, r)
 		before := *t
-		err := s.round(ctx, c, i, p.dice(c, played[c.list()]))
+		met, err := s.round(ctx, c, i, p.dice(c, played[c.list()]))
 		played[c.list()]++
 		findings := s.settle(all)
+		t.Met += met
 		t.Seconds += time.Since(r.began).Seconds()
-		s.Say("round %d, %s: %d rollouts in %.1f s; %d requests, %d failed, %d destroyed, %d wrong, %d premature", i+1, c.list(), sites,
+		s.Say("round %d, %s, met %d times: %d rollouts in %.1f s; %d requests, %d failed, %d destroyed, %d wrong, %d premature", i+1, c.list(), met, sites,
 			time.Since(r.began).Seconds(), t.Requests-before.Requests, t.Failed-before.Failed, t.Destroyed-before.Destroyed, t.WrongPod-before.WrongPod, t.Premature-before.Premature)
 		for _, f := range findings {
 			s.Say("    %s", f)
@@ -64,7 +65,7 @@ func (s *stage) rounds(ctx context.Context, p *plan) error {
 }
 
 // round rolls all Deployments while the faults of a cast happen.
-func (s *stage) round(ctx context.Context, c cast, number int, dice *rand.Rand) error {
+func (s *stage) round(ctx context.Context, c cast, number int, dice *rand.Rand) (met int, err error) {
 	old := map[string]bool{}
 	for _, l := range s.watch.of("") {
 		old[string(l.pod.UID)] = true
@@ -73,28 +74,32 @@ func (s *stage) round(ctx context.Context, c cast, number int, dice *rand.Rand) 
 	going, over := context.WithCancel(ctx)
 	defer over()
 	var playing sync.WaitGroup
-	errs := make([]error, len(c))
+	errs, mets := make([]error, len(c)), make([]int, len(c))
 	for i, m := range c {
 		own := rand.New(rand.NewPCG(dice.Uint64(), dice.Uint64()))
 		playing.Go(func() {
-			if err := m.play(going, s, own); err != nil {
+			var err error
+			if mets[i], err = m.play(going, s, own); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", m.name, err)
 			}
 		})
 	}
-	err := s.roll(ctx, number, surge)
+	err = s.roll(ctx, number, surge)
 	if err == nil {
 		err = s.await(ctx, "the rolling updates", func(l life) bool { return !old[string(l.pod.UID)] })
 	}
 	over()
 	playing.Wait()
+	for _, n := range mets {
+		met += n
+	}
 	err = errors.Join(append(errs, err, s.Faults.Clear(fault.Any))...)
 	if err == nil {
 		// What a fault broke late is mended, too.
 		err = s.await(ctx, "everything to be as it was", func(life) bool { return true })
 	}
 	wait(ctx, dice, aftermath, aftermath)
-	return err
+	return met, err
 }
 
 // roll has all Deployments replace their pods.

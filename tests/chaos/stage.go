@@ -66,8 +66,8 @@ type stage struct {
 	forwarders *forwarders
 }
 
-// play starts everything, and takes one round after the other.
-func play(ctx context.Context, o options, plan *plan, r *report) (err error) {
+// perform starts everything, and takes one round after the other.
+func perform(ctx context.Context, o options, plan *plan, r *report) (err error) {
 	log := io.Discard
 	if o.log != "" {
 		f, err := os.Create(o.log)

@@ -31,6 +31,8 @@ var (
 
 func (x *exchange) abort(bool) { x.cancel(errUnbound) }
 
+func (x *exchange) leave() { x.abort(true) }
+
 func (x *exchange) end() {
 	if x.target != nil {
 		x.rule.pool.untrack(x.target, x)

@@ -12,6 +12,8 @@ import (
 type flow interface {
 	// abort ends it at once, with RST if asked and if its protocol has one.
 	abort(reset bool)
+	// leave has its client come again, to a target chosen anew.
+	leave()
 }
 
 // policy is how a pool spreads traffic and checks its targets.
@@ -156,7 +158,7 @@ func (p *pool) move(from ...*target) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if _, on := l.t.flows[l.fl]; on {
-				l.fl.abort(true)
+				l.fl.leave()
 			}
 		})
 	}

@@ -159,6 +159,8 @@ func (c *connection) abort(withReset bool) {
 	}
 }
 
+func (c *connection) leave() { c.abort(true) }
+
 func (c *connection) end(conn stream) {
 	if c.reset {
 		reset(conn)

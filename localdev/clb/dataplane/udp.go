@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,12 +22,48 @@ type session struct {
 	target *target
 	server net.Conn
 	active atomic.Int64
-	ended  atomic.Bool
+
+	mu sync.Mutex
+	// left: the client's next datagram goes elsewhere; closed: nothing comes back either.
+	left, closed bool
 }
 
+// lastWord is how long the answers to what was sent may still come back to a client that
+// was moved. UNCONFIRMED: nothing documents what becomes of them; a datagram that was
+// forwarded is on its way whatever becomes of the session.
+const lastWord = time.Second
+
 func (s *session) abort(bool) {
-	if !s.ended.Swap(true) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
+	if !s.closed {
+		s.closed = true
 		_ = s.server.Close()
+	}
+}
+
+func (s *session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.left {
+		s.left = true
+		_ = s.server.SetReadDeadline(time.Now().Add(lastWord))
+	}
+}
+
+func (s *session) hasLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
+// allow has the next answer waited for until the session has been idle for limit.
+func (s *session) allow(limit time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if limit > 0 && !s.left {
+		_ = s.server.SetReadDeadline(time.Unix(0, s.active.Load()).Add(limit))
 	}
 }
 
@@ -59,7 +96,7 @@ func (f *forwarder) session(conn *net.UDPConn, client netip.AddrPort) *session {
 	s := f.sessions[client]
 	snat := f.fromVIP
 	f.mu.Unlock()
-	if s != nil && !s.ended.Load() {
+	if s != nil && !s.hasLeft() {
 		return s
 	}
 
@@ -107,9 +144,7 @@ func (f *forwarder) answer(conn *net.UDPConn, s *session) {
 	buf := make([]byte, maxDatagram)
 	for {
 		limit := f.idle()
-		if limit > 0 {
-			_ = s.server.SetReadDeadline(time.Unix(0, s.active.Load()).Add(limit))
-		}
+		s.allow(limit)
 		n, err := s.server.Read(buf)
 		switch {
 		case err == nil:
@@ -118,7 +153,7 @@ func (f *forwarder) answer(conn *net.UDPConn, s *session) {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			// Port unreachable: the session stays with its target, as it would behind a
 			// packet forwarder.
-		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().UnixNano() < s.active.Load()+int64(limit):
+		case errors.Is(err, os.ErrDeadlineExceeded) && !s.hasLeft() && time.Now().UnixNano() < s.active.Load()+int64(limit):
 		default:
 			return
 		}
