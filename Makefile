@@ -6,7 +6,7 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 
 GO ?= go
-RACED = $(shell $(GO) list ./... | grep -v -e /tests/e2e -e /tests/bench)
+RACED = $(shell $(GO) list ./... | grep -v -e /tests/e2e -e /tests/bench -e '/tests/chaos$$')
 LOCALDEV = bin/localdev $(1) $(if $(CLUSTER),-cluster $(CLUSTER)) $(if $(NODE),-node $(NODE))
 
 .DEFAULT_GOAL := help
@@ -35,7 +35,7 @@ resync: bin/localdev ## have the function resync of what `make up` started put e
 explain: bin/localdev ## why the pods of OBJ=service/default/nginx are ready or not; also ingress/..., pod/... (JSON=1 for JSON)
 	@bin/localdev explain $(if $(JSON),-json) "$(OBJ)"
 
-test: race e2e e2e-profiles ## every test: unit, property and fuzz seeds under the race detector, then end to end
+test: race e2e e2e-profiles chaos-short ## every test: unit, property and fuzz seeds under the race detector, then end to end and rolling updates under faults
 
 race: cc node ## unit, property and fuzz-seed tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m $(RACED)
@@ -73,6 +73,9 @@ drift: ## change CLBs by hand in every way and time how long it takes to heal (r
 
 chaos: ## rolling updates under load and under every fault (report: out/chaos.json; SEED= FAULTS= ROUNDS= play some again)
 	$(GO) run ./tests/chaos -o out/chaos.json $(if $(SEED),-seed $(SEED)) $(if $(FAULTS),-faults $(FAULTS)) $(if $(ROUNDS),-rounds $(ROUNDS))
+
+chaos-short: ## three minutes of it, with other random mixes of faults each time
+	$(GO) test -count=1 -timeout 10m ./tests/chaos
 
 conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (report: out/conformance.json)
 	$(GO) test -count=1 -timeout 20m -json ./tests/conformance | $(GO) run ./tests/conformance/report -o out/conformance.json
@@ -150,4 +153,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos chaos-short conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE
