@@ -196,6 +196,7 @@ func (w *world) check(l *listener, t *target) {
 	t.fails = 0
 	if t.passes++; t.passes >= healthNum {
 		t.alive, t.known = true, true
+		w.law.passed[l.id+p.uid] = true
 	}
 	if t.alive {
 		w.law.found(l, p.uid)

@@ -20,6 +20,8 @@ type law struct {
 	running    map[*run]bool
 	// healthy are the uids that the CLB has really found healthy, by listener.
 	healthy map[string]map[string]bool
+	// passed are those that have passed as many checks in a row as make a target Alive.
+	passed map[string]bool
 	// tagged are the uids that a listener's target was ever bound for.
 	tagged map[string]bool
 	// before is who had an address before its present owner.
@@ -29,7 +31,7 @@ type law struct {
 }
 
 func newLaw(w *world) *law {
-	return &law{w: w, running: map[*run]bool{}, healthy: map[string]map[string]bool{}, tagged: map[string]bool{}, owner: map[string]*pod{}, before: map[string]*pod{}}
+	return &law{w: w, running: map[*run]bool{}, healthy: map[string]map[string]bool{}, tagged: map[string]bool{}, passed: map[string]bool{}, owner: map[string]*pod{}, before: map[string]*pod{}}
 }
 
 func (l *law) broken(format string, args ...any) {
@@ -181,7 +183,7 @@ func (l *law) fenced() {
 	for _, at := range l.w.clb.listeners {
 		for _, t := range at.targets {
 			p := l.w.at(t.ip)
-			if at.foreign() || p == nil || !p.up || !t.alive || t.sends == 0 || l.healthy[at.id][p.uid] {
+			if at.foreign() || p == nil || !p.up || !t.alive || t.sends == 0 || l.passed[at.id+p.uid] {
 				continue
 			}
 			if b := l.before[t.ip]; b != nil && b.drained {

@@ -20,8 +20,6 @@ var mutants = []named{
 		"if pod.Draining { // whose", "if false { // whose"),
 	of("the gate is written on whoever has the name", "shared/kube/write.go",
 		"\"metadata\": map[string]any{\"uid\": p.UID, \"resourceVersion\": p.ResourceVersion},", "\"metadata\": map[string]any{},"),
-	of("a drained stranger is adopted", "shared/plan/targets.go",
-		"(p.Have.Weight > 0 && t.lastAlive(p.Have, going) ||", "(t.lastAlive(p.Have, going) ||"),
 	of("a pod that is going is unbound before it is drained", "shared/desired/targets.go",
 		"if b.Service == nil || !b.Service.Selects", "if p.Deleting || b.Service == nil || !b.Service.Selects"),
 	of("a weight is raised before the containers are ready", "shared/desired/targets.go",
