@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	gc "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -225,4 +226,34 @@ func extract(t *testing.T, list runtime.Object) []any {
 		out = append(out, i)
 	}
 	return out
+}
+
+// TestMemoryIsBoundedByPods, not by changes: every change here brings labels that were
+// never seen before, as the hash of a new ReplicaSet does.
+func TestMemoryIsBoundedByPods(t *testing.T) {
+	f := newFill(t)
+	f.store.offer = func([]work.Mark) {}
+	const pods = 500
+	n := 0
+	change := func(times int) float64 {
+		for range times {
+			n++
+			p := pod(fmt.Sprintf("p%03d", n%pods), fmt.Sprint(n))
+			p.Labels["pod-template-hash"] = fmt.Sprintf("%032d", n)
+			p.Annotations = map[string]string{model.DrainToken: fmt.Sprint(n)}
+			if err := f.Update(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gc.GC()
+		gc.GC() // what is unique is let go of by the one, and swept by the other
+		var m gc.MemStats
+		gc.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	first := change(10 * maxSets)
+	last := change(40 * maxSets)
+	if last > 1.1*first {
+		t.Errorf("the heap grew from %.0f to %.0f bytes over %d changes of %d pods", first, last, n, pods)
+	}
 }
