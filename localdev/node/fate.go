@@ -94,7 +94,8 @@ func (f *Fleet) Vanish(node string) error {
 }
 
 // Boot starts the machine of a node again that was shut down or has vanished: it is Ready
-// and takes pods. Those that it had stay as they ended.
+// and takes pods. Those that are still bound to it are started, again if they had run and
+// haven't ended for good.
 func (f *Fleet) Boot(ctx context.Context, node string) error {
 	h := f.byName[node]
 	switch {
@@ -109,7 +110,26 @@ func (f *Fleet) Boot(ctx context.Context, node string) error {
 	}
 	f.serve(h)
 	h.down.Store(false)
+	f.resume(h)
 	return f.register(ctx, h)
+}
+
+// resume takes up the pods of a node that has come back.
+func (f *Fleet) resume(h *host) {
+	for _, w := range f.of(h) {
+		select {
+		case <-w.ended:
+			f.mu.Lock()
+			delete(f.workers, w.uid)
+			f.mu.Unlock()
+		default: // it waits for its object to go
+		}
+	}
+	for _, obj := range f.pods.List() {
+		if pod := obj.(*corev1.Pod); f.byName[pod.Spec.NodeName] == h {
+			f.seen(pod)
+		}
+	}
 }
 
 // of lists the pods of a node.

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // disrupted tells whether a pod says that its node ends it.
@@ -141,6 +142,7 @@ func TestBoot(t *testing.T) {
 	if err := f.Boot(t.Context(), name); err == nil {
 		t.Error("a node that is up was booted")
 	}
+	ran := map[types.UID]bool{}
 	for how, down := range map[string]func() error{
 		"vanished":  func() error { return f.Vanish(name) },
 		"shut down": func() error { return f.Shutdown(t.Context(), name, time.Second) },
@@ -148,10 +150,19 @@ func TestBoot(t *testing.T) {
 		if err := down(); err != nil {
 			t.Fatal(err)
 		}
+		for uid := range ran {
+			if past := f.Moments(uid); past[len(past)-1].What != Exited {
+				t.Errorf("%s: the journal of its pod ends with %+v", how, past[len(past)-1])
+			}
+		}
+		waiting := b.create(func(p *corev1.Pod) { p.Spec.NodeName = name })
 		if err := f.Boot(t.Context(), name); err != nil {
 			t.Fatalf("%s: %v", how, err)
 		}
+		// One that came while the node was away is started now.
+		b.ready(waiting)
 		pod := b.ready(b.create(func(p *corev1.Pod) { p.Spec.NodeName = name }))
+		ran = map[types.UID]bool{pod.UID: true}
 		if got := ask(t, pod.Status.PodIP, 80); got.UID != string(pod.UID) || !got.Ready {
 			t.Errorf("%s: got %+v", how, got)
 		}

@@ -40,6 +40,7 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	workers map[types.UID]*worker
+	pods    cache.Store // all that are bound to nodes, ours or not
 }
 
 // Start registers nodes and runs the pods bound to them until Close. Cancelling
@@ -152,6 +153,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}
+	f.pods = informer.GetStore()
 	f.wg.Go(func() { informer.Run(f.ctx.Done()) })
 	if !cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
 		return fmt.Errorf("watching pods: %w", ctx.Err())

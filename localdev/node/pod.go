@@ -161,6 +161,7 @@ func (w *worker) end() {
 		if app := c.app; app != nil {
 			app.kill()
 			<-app.gone
+			w.note(c, Exited)
 		}
 	}
 	w.wg.Wait()
