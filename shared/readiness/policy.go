@@ -21,8 +21,9 @@ type policy struct {
 	o Observation
 	// opened: the gate is open by policy already.
 	opened bool
-	// refused: a binding that isn't met doesn't allow it.
-	refused bool
+	// refused: a binding that isn't met doesn't allow it. recalled: as the CLB, which can't be
+	// asked now, had found it Dead.
+	refused, recalled bool
 	// after is the longest that one of them asks for.
 	after time.Duration
 }
@@ -34,8 +35,9 @@ func newPolicy(o Observation) *policy {
 
 // add takes in a binding that isn't met.
 func (p *policy) add(b Binding) {
-	away, bad := p.away(b), b.dead() || b.Unseen && foundDead(p.o.Pod.Gate)
-	p.refused = p.refused || b.OpenAfter == 0 || bad || !away && !p.opened
+	away, recalled := p.away(b), b.Unseen && foundDead(p.o.Pod.Gate)
+	p.recalled = p.recalled || recalled
+	p.refused = p.refused || b.OpenAfter == 0 || b.dead() || recalled || !away && !p.opened
 	p.after = max(p.after, b.OpenAfter)
 }
 
@@ -66,6 +68,9 @@ func foundDead(gate *model.Condition) bool {
 func (p *policy) apply(closed Decision) Decision {
 	g := p.o.Pod.Gate
 	switch {
+	case p.recalled:
+		closed.Message = g.Message // else the next look wouldn't know
+		return closed
 	case p.refused:
 		return closed
 	case p.opened:

@@ -47,7 +47,7 @@ func TestPolicy(t *testing.T) {
 		"DeadAtNoWeight": {reason: "whatever else is amiss", args: []Binding{binding(health(model.Dead), func(b *Binding) { b.Target.Weight = 0 }, minute)},
 			want: notReady(name+"waiting for the CLB to give 10.0.0.1:80 weight 10", Poll)},
 		"DeadBefore": {reason: "that is what the CLB said last", pod: pod(gate(false, ReasonNotReady, name+"the CLB's health check of 10.0.0.1:80"+fails)),
-			args: []Binding{binding(unseen, minute)}, want: notReady(name+cantAsk, Poll)},
+			args: []Binding{binding(unseen, minute)}, want: Decision{Reason: ReasonNotReady, Message: name + "the CLB's health check of 10.0.0.1:80" + fails, Recheck: Poll}},
 		"Unchecked": {reason: "somebody has stopped the listener", args: []Binding{binding(health(model.Close), minute)},
 			want: notReady(name+"the CLB does not check 10.0.0.1:80 although its health check is on: is the listener stopped?", Poll)},
 		"Settling": {reason: "Alive, and soon to be believed", args: []Binding{binding(registeredAt(after(119*time.Second)), minute)},
