@@ -96,7 +96,7 @@ func Start(ctx context.Context, opts Options) (_ *Fleet, err error) {
 
 func (f *Fleet) addHost(name string, b *block) {
 	h := &host{
-		name: name, block: b, client: client(b.own),
+		name: name, block: b, client: client(b.own), hooks: hookClient(b.own),
 		events: f.sink.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: name}),
 	}
 	f.hosts = append(f.hosts, h)
@@ -208,6 +208,7 @@ func (f *Fleet) Close() error {
 		for _, h := range f.hosts {
 			h.block.release()
 			h.client.CloseIdleConnections()
+			h.hooks.CloseIdleConnections()
 		}
 		if !f.opts.KeepNodes {
 			f.closeErr = f.unregister()

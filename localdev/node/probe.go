@@ -252,13 +252,31 @@ func client(from netip.Addr) *http.Client {
 			// The kubelet verifies none either: pods have certificates of their own.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if req.URL.Hostname() != via[0].URL.Hostname() || len(via) >= 10 {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
+		CheckRedirect: checkRedirect,
 	}
+}
+
+// hookClient is what a kubelet runs preStop hooks with: unlike probes they go over kept
+// connections, where there are any (kubelet.go, insecureContainerLifecycleHTTPClient).
+func hookClient(from netip.Addr) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:     dialer(from, 0).DialContext,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		},
+		CheckRedirect: checkRedirect,
+	}
+}
+
+// checkRedirect follows where the host stays the same (pkg/probe/http, RedirectChecker).
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case req.URL.Hostname() != via[0].URL.Hostname():
+		return http.ErrUseLastResponse
+	case len(via) >= 10:
+		return errors.New("stopped after 10 redirects")
+	}
+	return nil
 }
 
 func seconds[T int32 | int64](n T) time.Duration { return time.Duration(n) * time.Second }

@@ -28,7 +28,8 @@ const closeTimeout = 5 * time.Second
 type host struct {
 	name   string
 	block  *block
-	client *http.Client // of probes and hooks
+	client *http.Client // of probes
+	hooks  *http.Client
 	server *http.Server // on the kubelet's port
 	events clientrecord.EventRecorder
 	// down: it takes no pods any more.

@@ -131,7 +131,7 @@ func getHook(ctx context.Context, get *corev1.HTTPGetAction, c *corev1.Container
 	if err != nil {
 		return err
 	}
-	res, err := h.client.Do(req)
+	res, err := h.hooks.Do(req)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ func schedule(o options) (*plan, error) {
 		for _, list := range o.faults {
 			var all cast
 			for name := range strings.SplitSeq(list, ",") {
+				if name == none {
+					continue
+				}
 				m, err := find(name)
 				if err != nil {
 					return nil, err

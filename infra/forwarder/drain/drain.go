@@ -82,6 +82,9 @@ func (g *Gate) Held() int64 { return g.held.Load() }
 // for people: 404 for what isn't known, 503 for what can't be held, 504 for what was
 // held in vain.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if again(w, r) {
+		return
+	}
 	began := time.Now()
 	defer g.held.Add(-1)
 	outcome := Full
