@@ -29,7 +29,7 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, err := range r.wrong() {
+	for _, err := range r.wrong(sites, 1) {
 		t.Error(err)
 	}
 }

@@ -49,8 +49,8 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 0, "what the mixes and moments are drawn from; 0 for another each time")
 	flag.IntVar(&o.rounds, "rounds", 0, "how many rounds of eight rollouts; 0 for as many as there is time for")
 	flag.StringVar(&faults, "faults", "", "names of faults to play at a time, separated by commas, or several such lists, separated by semicolons, for a round each; mix for random ones, none for no fault; empty for each alone and then mixes")
-	flag.Float64Var(&minutes, "minutes", 28, "no round begins later than that")
-	flag.Float64Var(&o.pace, "pace", 1, "how much load, 1 is 34 requests a second for each Service")
+	flag.Float64Var(&minutes, "minutes", 26.5, "no round begins later than that")
+	flag.Float64Var(&o.pace, "pace", 1, "how much load, 1 is 38 requests a second for each Service")
 	flag.Parse()
 	o.limit = time.Duration(minutes * float64(time.Minute))
 	if faults != "" {
@@ -84,5 +84,12 @@ func run(ctx context.Context, o options) error {
 		return errors.Join(failed, err)
 	}
 	fmt.Printf("\n%s\n", o.out)
-	return errors.Join(append([]error{failed}, r.wrong()...)...)
+	rollouts, requests := sites, 1
+	if len(o.faults) == 0 && o.rounds == 0 {
+		rollouts, requests = wantedRollouts, wantedRequests
+	}
+	return errors.Join(append([]error{failed}, r.wrong(rollouts, requests)...)...)
 }
+
+// What a whole run must come to.
+const wantedRollouts, wantedRequests = 200, 400_000

@@ -161,13 +161,16 @@ func (e evidence) describe(v verdict, why string) string {
 }
 
 // wrong lists what is not as it must be.
-func (r *report) wrong() []error {
+func (r *report) wrong(rollouts, requests int) []error {
 	var errs []error
 	must := func(ok bool, format string, args ...any) {
 		if !ok {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	must(r.Rollouts >= rollouts, "want %d rolling updates, %d went through", rollouts, r.Rollouts)
+	must(r.Requests >= requests, "want %d requests, %d were sent", requests, r.Requests)
+	must(r.DrainedRatio == 1, "%d of %d containers had no weight any more when they heard SIGTERM", r.Drained, r.Terminated)
 	must(r.Failed == 0, "%d of %d requests failed", r.Failed, r.Requests)
 	must(r.WrongPod == 0, "%d answers came from a wrong pod", r.WrongPod)
 	must(r.Premature == 0, "%d answers came from a pod that was not ready", r.Premature)

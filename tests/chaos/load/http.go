@@ -17,6 +17,7 @@ import (
 // web is vegeta asking over HTTP at a constant rate.
 type web struct {
 	target Target
+	from   *ports
 	kept   bool
 	report func(Sample)
 	// seen has what became of requests on their way, by vegeta's number.
@@ -34,8 +35,7 @@ func (w *web) run(ctx context.Context, rate float64) {
 	if rate <= 0 {
 		return
 	}
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: w.target.From.AsSlice()}, Timeout: patience}
-	transport := &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: !w.kept, MaxIdleConnsPerHost: 4}
+	transport := &http.Transport{DialContext: w.dial, DisableKeepAlives: !w.kept, MaxIdleConnsPerHost: 4}
 	defer transport.CloseIdleConnections()
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Timeout: patience, Transport: &witness{web: w, to: transport}}),
@@ -50,10 +50,23 @@ func (w *web) run(ctx context.Context, rate float64) {
 	}
 }
 
+// dial notes where a request comes from that never gets a connection.
+func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, from, err := w.from.dial(ctx, w.target.Web)
+	if on, ok := ctx.Value(wayKey{}).(*way); ok && err != nil {
+		on.mu.Lock()
+		defer on.mu.Unlock()
+		on.from = from
+	}
+	return conn, err
+}
+
 func (w *web) sample(r *vegeta.Result) Sample {
 	s := Sample{Kind: w.kind(), Site: w.target.Site, To: w.target.Web, Sent: r.Timestamp, Ended: r.End(), Opened: r.Timestamp}
 	if seen, ok := w.seen.LoadAndDelete(r.Seq); ok {
 		way := seen.(*way)
+		way.mu.Lock()
+		defer way.mu.Unlock()
 		s.From, s.Repeated = way.from, way.conns > 1
 		if !way.opened.IsZero() {
 			s.Opened = way.opened
@@ -75,6 +88,9 @@ type way struct {
 	opened time.Time
 }
 
+// wayKey finds it in a request's context.
+type wayKey struct{}
+
 // witness sees over which connection each request goes.
 type witness struct {
 	web   *web
@@ -90,7 +106,7 @@ func (t *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w := &way{}
 	t.web.seen.Store(seq, w)
-	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+	ctx := httptrace.WithClientTrace(context.WithValue(r.Context(), wayKey{}, w), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		from := info.Conn.LocalAddr().(*net.TCPAddr).AddrPort()
 		if !info.Reused {
 			t.ports.Store(from, time.Now())

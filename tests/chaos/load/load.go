@@ -67,8 +67,8 @@ type Target struct {
 // several clients share them.
 type Rates map[Kind]float64
 
-// DefaultRates are 34 a second.
-var DefaultRates = Rates{Short: 9, Kept: 10, Long: 6, Datagram: 5, Flow: 4}
+// DefaultRates are 38 a second.
+var DefaultRates = Rates{Short: 10, Kept: 11, Long: 8, Datagram: 5, Flow: 4}
 
 // clients is how many clients of a kind there are, of those that keep what they ask from.
 const clients = 2
@@ -78,15 +78,16 @@ const clients = 2
 func Press(t Target, rates Rates, report func(Sample)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	tcp, udp := &ports{from: t.From}, &ports{from: t.From}
 	for _, kept := range []bool{false, true} {
-		w := &web{target: t, kept: kept, report: report}
+		w := &web{target: t, from: tcp, kept: kept, report: report}
 		wg.Go(func() { w.run(ctx, rates[w.kind()]) })
 	}
 	for range clients {
-		wg.Go(func() { (&line{target: t, report: report}).run(ctx, rates[Long]/clients) })
-		wg.Go(func() { steady(ctx, t, rates[Flow]/clients, report) })
+		wg.Go(func() { (&line{target: t, from: tcp, report: report}).run(ctx, rates[Long]/clients) })
+		wg.Go(func() { steady(ctx, t, udp, rates[Flow]/clients, report) })
 	}
-	wg.Go(func() { datagrams(ctx, t, rates[Datagram], report) })
+	wg.Go(func() { datagrams(ctx, t, udp, rates[Datagram], report) })
 	return func() {
 		cancel()
 		wg.Wait()

@@ -17,6 +17,7 @@ import (
 // connection ends while nothing is asked.
 type line struct {
 	target Target
+	from   *ports
 	report func(Sample)
 
 	conn    net.Conn
@@ -52,12 +53,9 @@ func (l *line) exchange(s *Sample) error {
 		}
 	}
 	if l.conn == nil {
-		if err := l.open(); err != nil {
+		var err error
+		if s.From, err = l.open(); err != nil {
 			s.Opened = s.Sent
-			var op *net.OpError
-			if errors.As(err, &op) && op.Source != nil {
-				s.From, _ = netip.ParseAddrPort(op.Source.String())
-			}
 			return err
 		}
 	}
@@ -81,12 +79,11 @@ func (l *line) exchange(s *Sample) error {
 }
 
 // open connects, and has answers read.
-func (l *line) open() error {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: l.target.From.AsSlice()}, Timeout: patience}
+func (l *line) open() (from netip.AddrPort, err error) {
 	l.opened = time.Now()
-	conn, err := dialer.Dial("tcp4", l.target.Web.String())
+	conn, from, err := l.from.dial(context.Background(), l.target.Web)
 	if err != nil {
-		return err
+		return from, err
 	}
 	answers := make(chan []byte, 1)
 	l.conn, l.answers = conn, answers
@@ -102,7 +99,7 @@ func (l *line) open() error {
 			answers <- raw
 		}
 	}()
-	return nil
+	return from, nil
 }
 
 // close ends the connection and waits for its reader.

@@ -7,32 +7,18 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
-// The ports that datagrams come from, one after the other: the kernel's choice could come
-// to one again that a load balancer still remembers.
-const firstPort, lastPort = 10_000, 60_000
-
 // datagrams sends each from a port of its own.
-func datagrams(ctx context.Context, t Target, rate float64, report func(Sample)) {
+func datagrams(ctx context.Context, t Target, from *ports, rate float64, report func(Sample)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	port := uint16(firstPort)
 	every(ctx, rate, func() {
-		s := Sample{Kind: Datagram, Site: t.Site, To: t.Single}
-		var conn *net.UDPConn
-		for conn == nil {
-			if port++; port >= lastPort {
-				port = firstPort
-			}
-			var err error
-			if conn, err = dialUDP(netip.AddrPortFrom(t.From, port), t.Single); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-				s.Sent, s.Opened, s.Ended, s.Err = time.Now(), time.Now(), time.Now(), err
-				report(s)
-				return
-			}
+		conn, s := open(Datagram, t, t.Single, from)
+		if conn == nil {
+			report(s)
+			return
 		}
 		wg.Go(func() {
 			defer conn.Close()
@@ -42,29 +28,32 @@ func datagrams(ctx context.Context, t Target, rate float64, report func(Sample))
 	})
 }
 
+// open makes a socket for datagrams; without one the sample is a failure.
+func open(kind Kind, t Target, to netip.AddrPort, from *ports) (*net.UDPConn, Sample) {
+	s := Sample{Kind: kind, Site: t.Site, To: to, Sent: time.Now()}
+	conn, at, err := from.dialUDP(to)
+	s.From, s.Err = at, err
+	s.Opened, s.Ended = s.Sent, time.Now()
+	return conn, s
+}
+
 // steady sends all from one port.
-func steady(ctx context.Context, t Target, rate float64, report func(Sample)) {
-	conn, err := dialUDP(netip.AddrPortFrom(t.From, 0), t.Steady)
-	if err != nil {
-		now := time.Now()
-		report(Sample{Kind: Flow, Site: t.Site, To: t.Steady, Sent: now, Opened: now, Ended: now, Err: err})
+func steady(ctx context.Context, t Target, from *ports, rate float64, report func(Sample)) {
+	conn, s := open(Flow, t, t.Steady, from)
+	if conn == nil {
+		report(s)
 		return
 	}
 	defer conn.Close()
 	every(ctx, rate, func() {
-		s := Sample{Kind: Flow, Site: t.Site, To: t.Steady}
+		s := s
 		echo(conn, &s)
 		report(s)
 	})
 }
 
-func dialUDP(from, to netip.AddrPort) (*net.UDPConn, error) {
-	return net.DialUDP("udp4", net.UDPAddrFromAddrPort(from), net.UDPAddrFromAddrPort(to))
-}
-
 // echo sends a datagram and waits for its answer.
 func echo(conn *net.UDPConn, s *Sample) {
-	s.From = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	s.Sent = time.Now()
 	s.Opened = s.Sent
 	s.Err = func() error {
