@@ -18,6 +18,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/fault"
 	"github.com/clb-direct/clb-direct/localdev/node"
+	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
@@ -244,38 +245,7 @@ func TestDrainAsksForTheToken(t *testing.T) {
 // "Every replica answers", and "leadership handed over within a second while held
 // requests are served to their end".
 func TestHandOverWhileHolding(t *testing.T) {
-	s := newSpace(t)
-	s.service("web")
-	lb := s.awaitBalancer("web")
-	s.awaitGating()
-	second, err := s.StartReplica(t.Context(), "forwarder-1", "url")
-	if second != nil {
-		t.Cleanup(func() { s.must(second.Stop(30 * time.Second)) })
-	}
-	s.must(err)
-	for _, name := range []string{"a", "b", "c", "d"} {
-		s.pod(name, grace(30))
-	}
-	s.pods("e")
-	s.awaitReady("a", "b", "c", "d", "e")
-
-	// The first change of weights takes long, so that all are held meanwhile.
-	slow, err := s.Faults.Set(fault.Rule{Call: "BatchModifyTargetWeight", LoadBalancer: lb.ID, BeforeMillis: 3000, Times: 1})
-	s.must(err)
-	t.Cleanup(func() { s.must(s.Faults.Clear(slow)) })
-	held := map[string]types.UID{}
-	for _, name := range []string{"a", "b", "c", "d"} {
-		held[name] = s.getPod(name).UID
-		s.deletePod(name)
-	}
-	for _, uid := range held {
-		s.moment(uid, node.HookBegan)
-	}
-	s.await("the slow call is on its way", func() (bool, string) {
-		rules := s.Faults.List()
-		i := slices.IndexFunc(rules, func(r fault.Rule) bool { return r.ID == slow })
-		return rules[i].Met == 1, fmt.Sprintf("%+v", rules[i])
-	})
+	s, lb, second, held := holding(t)
 	began := time.Now()
 	s.must(shared.Forwarder.Signal(syscall.SIGTERM))
 	t.Cleanup(func() { startForwarder(t, "url") })
@@ -299,4 +269,68 @@ func TestHandOverWhileHolding(t *testing.T) {
 	s.must(shared.StopForwarder())
 	s.awaitTargets(lb.ID, "TCP/80", target(s.getPod("e"), 80, 10))
 	s.settled()
+}
+
+// A replica that is killed loses no hold: the kubelet asks once, and the other replica
+// goes on with what the first held.
+func TestKilledReplicaLosesNoHold(t *testing.T) {
+	s, lb, _, held := holding(t)
+	killed := time.Now()
+	t.Cleanup(func() { startForwarder(t, "url") })
+	s.must(shared.Forwarder.Signal(syscall.SIGKILL))
+	<-shared.Forwarder.Done()
+	for name, uid := range held {
+		term := s.moment(uid, node.Terminated)
+		if slices.ContainsFunc(s.targets(lb.ID)["TCP/80"], func(b clb.Target) bool { return b.Tag == string(uid) && b.Weight > 0 }) {
+			t.Errorf("%s heard SIGTERM at %s and still has weight", name, term)
+		}
+		if ended := s.moment(uid, node.HookEnded); ended.Before(killed) {
+			t.Errorf("the hook of %s ended before the replica was killed: nothing was held", name)
+		}
+		if past := s.Nodes.Moments(uid); slices.ContainsFunc(past, func(m node.Moment) bool { return m.What == node.HookFailed }) {
+			t.Errorf("the hook of %s broke: %+v", name, past)
+		}
+	}
+	s.must(shared.StopForwarder())
+	s.awaitTargets(lb.ID, "TCP/80", target(s.getPod("e"), 80, 10))
+	s.settled()
+}
+
+// holding has two replicas of the forwarder hold four pods, a to d, of which the CLB has
+// not heard yet; e stays.
+func holding(t *testing.T) (s *space, lb clb.LoadBalancer, second *stack.Replica, held map[string]types.UID) {
+	t.Helper()
+	s = newSpace(t)
+	s.service("web")
+	lb = s.awaitBalancer("web")
+	s.awaitGating()
+	second, err := s.StartReplica(t.Context(), "forwarder-1", "url")
+	if second != nil {
+		t.Cleanup(func() { s.must(second.Stop(30 * time.Second)) })
+	}
+	s.must(err)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		s.pod(name, grace(30))
+	}
+	s.pods("e")
+	s.awaitReady("a", "b", "c", "d", "e")
+
+	// The first change of weights takes long, so that all are held meanwhile.
+	slow, err := s.Faults.Set(fault.Rule{Call: "BatchModifyTargetWeight", LoadBalancer: lb.ID, BeforeMillis: 3000, Times: 1})
+	s.must(err)
+	t.Cleanup(func() { s.must(s.Faults.Clear(slow)) })
+	held = map[string]types.UID{}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		held[name] = s.getPod(name).UID
+		s.deletePod(name)
+	}
+	for _, uid := range held {
+		s.moment(uid, node.HookBegan)
+	}
+	s.await("the slow call is on its way", func() (bool, string) {
+		rules := s.Faults.List()
+		i := slices.IndexFunc(rules, func(r fault.Rule) bool { return r.ID == slow })
+		return rules[i].Met == 1, fmt.Sprintf("%+v", rules[i])
+	})
+	return s, lb, second, held
 }
