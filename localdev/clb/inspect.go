@@ -79,6 +79,25 @@ func (s *Server) LoadBalancers() []LoadBalancer {
 	return all
 }
 
+// Weights are the highest weight that each tag has at any listener or rule now.
+func (s *Server) Weights() map[string]int {
+	out := map[string]int{}
+	count := func(targets []Target) {
+		for _, t := range targets {
+			out[t.Tag] = max(out[t.Tag], t.Weight)
+		}
+	}
+	for _, lb := range s.LoadBalancers() {
+		for _, l := range lb.Listeners {
+			count(l.Targets)
+			for _, r := range l.Rules {
+				count(r.Targets)
+			}
+		}
+	}
+	return out
+}
+
 func inspectRule(p backend.Place) Rule {
 	rule := Rule{
 		ID: p.Location, Domain: p.Rule.Domain, URL: p.Rule.URL, Default: p.Rule.Default, Targets: inspect(p.Targets),

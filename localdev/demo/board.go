@@ -9,8 +9,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/tools/cache"
+
+	"github.com/clb-direct/clb-direct/localdev/watch"
 )
 
 // board follows every pod from its creation to Ready, and shows it.
@@ -37,31 +37,19 @@ func newBoard(d *show) *board { return &board{d: d, pods: map[string]*track{}} }
 
 // watchPods follows the pods of the demo's namespace until ctx ends.
 func (b *board) watchPods(ctx context.Context) {
-	factory := informers.NewSharedInformerFactoryWithOptions(b.d.client, 0, informers.WithNamespace(namespace))
-	informer := factory.Core().V1().Pods().Informer()
-	seen := func(obj any) {
-		if pod, ok := obj.(*corev1.Pod); ok {
-			b.seen(pod)
+	stop, err := watch.Pods(ctx, b.d.client, namespace, func(pod *corev1.Pod, gone bool) {
+		if gone {
+			b.lost(pod)
+			return
 		}
-	}
-	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    seen,
-		UpdateFunc: func(_, obj any) { seen(obj) },
-		DeleteFunc: func(obj any) {
-			if tomb, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = tomb.Obj
-			}
-			if pod, ok := obj.(*corev1.Pod); ok {
-				b.lost(pod)
-			}
-		},
-	}); err != nil {
-		b.d.say("watching pods: %v", err)
+		b.seen(pod)
+	})
+	if err != nil {
+		b.d.say("%v", err)
 		return
 	}
-	factory.Start(ctx.Done())
 	<-ctx.Done()
-	factory.Shutdown()
+	stop()
 }
 
 func (b *board) seen(pod *corev1.Pod) {
@@ -78,7 +66,7 @@ func (b *board) seen(pod *corev1.Pod) {
 	if had == nil || had.Status.PodIP == "" && pod.Status.PodIP != "" && t.containersReady == 0 {
 		b.line(t, "")
 	}
-	if t.containersReady == 0 && condition(pod, corev1.ContainersReady) {
+	if t.containersReady == 0 && watch.Is(pod, corev1.ContainersReady) {
 		t.containersReady = now
 		b.line(t, "containers ready")
 	}
@@ -250,13 +238,4 @@ func (t track) way() Pod {
 		BoundMS: t.bound.Milliseconds(), ContainersReadyMS: t.containersReady.Milliseconds(), AliveMS: t.alive.Milliseconds(), ReadyMS: t.ready.Milliseconds()}
 }
 
-func ready(p *corev1.Pod) bool { return condition(p, corev1.PodReady) }
-
-func condition(p *corev1.Pod, t corev1.PodConditionType) bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == t {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
+func ready(p *corev1.Pod) bool { return watch.Is(p, corev1.PodReady) }

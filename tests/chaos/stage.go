@@ -59,7 +59,7 @@ type stage struct {
 	client  kubernetes.Interface
 	account *setting.Account
 	sites   []*site
-	watch   *watch
+	watch   *watching
 	book    *book
 	report  *report
 	// forwarders are the replicas that run.
@@ -104,8 +104,12 @@ func perform(ctx context.Context, o options, plan *plan, r *report) (err error) 
 		return err
 	}
 	r.Latencies = s.CLB.Latencies()
-	s.watch = newWatch(s.Stack, s.client)
-	defer s.watch.begin(ctx)()
+	s.watch = newWatching(s.Stack, s.client)
+	stop, err := s.watch.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := s.appear(ctx); err != nil {
 		return fmt.Errorf("making the sites: %w", err)
 	}

@@ -9,15 +9,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/localdev/watch"
 )
 
-// watch sees every pod's life, and what the CLBs do to it.
-type watch struct {
+// watching sees every pod's life, and what the CLBs do to it.
+type watching struct {
 	s      *stack.Stack
 	client kubernetes.Interface
 
@@ -40,29 +39,18 @@ type weighed struct {
 	weight int
 }
 
-func newWatch(s *stack.Stack, client kubernetes.Interface) *watch {
-	return &watch{s: s, client: client, pods: map[string]*life{}}
+func newWatching(s *stack.Stack, client kubernetes.Interface) *watching {
+	return &watching{s: s, client: client, pods: map[string]*life{}}
 }
 
 // begin watches until stop is called.
-func (w *watch) begin(ctx context.Context) (stop func()) {
+func (w *watching) begin(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	factory := informers.NewSharedInformerFactoryWithOptions(w.client, 0, informers.WithNamespace(namespace))
-	seen := func(obj any, gone bool) {
-		if tomb, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tomb.Obj
-		}
-		if pod, ok := obj.(*corev1.Pod); ok {
-			w.seen(pod, gone)
-		}
+	end, err := watch.Pods(ctx, w.client, namespace, w.seen)
+	if err != nil {
+		cancel()
+		return nil, err
 	}
-	// An error is only for an informer that has stopped.
-	_, _ = factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { seen(obj, false) },
-		UpdateFunc: func(_, obj any) { seen(obj, false) },
-		DeleteFunc: func(obj any) { seen(obj, true) },
-	})
-	factory.Start(ctx.Done())
 	var targets sync.WaitGroup
 	targets.Go(func() {
 		tick := time.NewTicker(glance)
@@ -78,15 +66,15 @@ func (w *watch) begin(ctx context.Context) (stop func()) {
 	})
 	return func() {
 		cancel()
-		factory.Shutdown()
+		end()
 		targets.Wait()
-	}
+	}, nil
 }
 
 // glance is how often the CLBs' weights are looked at.
 const glance = 50 * time.Millisecond
 
-func (w *watch) seen(pod *corev1.Pod, gone bool) {
+func (w *watching) seen(pod *corev1.Pod, gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l := w.pods[string(pod.UID)]
@@ -98,16 +86,9 @@ func (w *watch) seen(pod *corev1.Pod, gone bool) {
 }
 
 // look takes over the weights that the CLBs have.
-func (w *watch) look() {
+func (w *watching) look() {
 	now := time.Now()
-	weights := map[string]int{}
-	for _, lb := range w.s.CLB.LoadBalancers() {
-		for _, listener := range lb.Listeners {
-			for _, t := range listener.Targets {
-				weights[t.Tag] = max(weights[t.Tag], t.Weight)
-			}
-		}
-	}
+	weights := w.s.CLB.Weights()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for uid, l := range w.pods {
@@ -135,18 +116,14 @@ func (l *life) weightAt(t time.Time) (weight int, ever bool) {
 	return weight, ever
 }
 
-func is(pod *corev1.Pod, kind corev1.PodConditionType) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind && c.Status == corev1.ConditionTrue })
-}
-
 // serves: it is Ready, and nobody has told it to go.
 func (l life) serves() bool {
-	return !l.gone && is(l.pod, corev1.PodReady) && l.pod.DeletionTimestamp == nil
+	return !l.gone && watch.Is(l.pod, corev1.PodReady) && l.pod.DeletionTimestamp == nil
 }
 
 // of are the lives of a site's pods that are there and haven't ended, by name; all sites'
 // for none.
-func (w *watch) of(site string) []life {
+func (w *watching) of(site string) []life {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []life
@@ -161,7 +138,7 @@ func (w *watch) of(site string) []life {
 }
 
 // count tells how many pods a site has, and how many are Ready and not going.
-func (w *watch) count(site string) (ready, all int) {
+func (w *watching) count(site string) (ready, all int) {
 	for _, l := range w.of(site) {
 		all++
 		if l.serves() {
@@ -172,7 +149,7 @@ func (w *watch) count(site string) (ready, all int) {
 }
 
 // addresses are those of pods that are there, up to n.
-func (w *watch) addresses(n int) []netip.Addr {
+func (w *watching) addresses(n int) []netip.Addr {
 	var out []netip.Addr
 	for _, l := range w.of("") {
 		if a, err := netip.ParseAddr(l.pod.Status.PodIP); err == nil && len(out) < n {
@@ -183,7 +160,7 @@ func (w *watch) addresses(n int) []netip.Addr {
 }
 
 // life is one pod's as it stands; false for one never seen.
-func (w *watch) life(uid string) (life, bool) {
+func (w *watching) life(uid string) (life, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l := w.pods[uid]
@@ -196,7 +173,7 @@ func (w *watch) life(uid string) (life, bool) {
 }
 
 // uids are those of all pods that ever were.
-func (w *watch) uids() []string {
+func (w *watching) uids() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []string

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clb-direct/clb-direct/localdev/node/application"
+	"github.com/clb-direct/clb-direct/localdev/watch"
 	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
@@ -148,7 +149,7 @@ func (t *theatre) restart(ctx context.Context, sites []*site) ([]*ending, error)
 			if l.pod.Status.PodIP != pod.Status.PodIP {
 				return false, fmt.Errorf("%s had %s and now has %s", pod.Name, pod.Status.PodIP, l.pod.Status.PodIP)
 			}
-			return l.pod.Status.ContainerStatuses[0].RestartCount == 1 && is(l.pod, corev1.PodReady), nil
+			return l.pod.Status.ContainerStatuses[0].RestartCount == 1 && watch.Is(l.pod, corev1.PodReady), nil
 		})
 	})
 }

@@ -70,7 +70,7 @@ func run(ctx context.Context, o options) error {
 type theatre struct {
 	*stack.Stack
 	client kubernetes.Interface
-	watch  *watch
+	watch  *watching
 	report *report
 	setting.Progress
 }
@@ -107,8 +107,12 @@ func play(ctx context.Context, o options, r *report) (err error) {
 	r.Latencies = t.CLB.Latencies()
 	began := time.Now()
 	defer func() { r.Seconds = time.Since(began).Seconds() }()
-	t.watch = newWatch(t)
-	defer t.watch.begin(ctx)()
+	t.watch = newWatching(t)
+	stop, err := t.watch.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	for _, act := range []struct {
 		about string
 		run   func(context.Context) error

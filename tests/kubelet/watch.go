@@ -7,15 +7,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/clb-direct/clb-direct/localdev/node"
+	"github.com/clb-direct/clb-direct/localdev/watch"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
-// watch sees every pod's life, and what the CLBs do to it.
-type watch struct {
+// watching sees every pod's life, and what the CLBs do to it.
+type watching struct {
 	t    *theatre
 	mu   sync.Mutex
 	pods map[string]*life // by UID
@@ -31,27 +30,16 @@ type life struct {
 	gone                            bool
 }
 
-func newWatch(t *theatre) *watch { return &watch{t: t, pods: map[string]*life{}} }
+func newWatching(t *theatre) *watching { return &watching{t: t, pods: map[string]*life{}} }
 
 // begin watches until stop is called.
-func (w *watch) begin(ctx context.Context) (stop func()) {
+func (w *watching) begin(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	factory := informers.NewSharedInformerFactoryWithOptions(w.t.client, 0, informers.WithNamespace(namespace))
-	seen := func(obj any, gone bool) {
-		if tomb, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tomb.Obj
-		}
-		if pod, ok := obj.(*corev1.Pod); ok {
-			w.seen(pod, gone)
-		}
+	end, err := watch.Pods(ctx, w.t.client, namespace, w.seen)
+	if err != nil {
+		cancel()
+		return nil, err
 	}
-	// An error is only for an informer that has stopped.
-	_, _ = factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { seen(obj, false) },
-		UpdateFunc: func(_, obj any) { seen(obj, false) },
-		DeleteFunc: func(obj any) { seen(obj, true) },
-	})
-	factory.Start(ctx.Done())
 	var targets sync.WaitGroup
 	targets.Go(func() {
 		tick := time.NewTicker(20 * time.Millisecond)
@@ -67,12 +55,12 @@ func (w *watch) begin(ctx context.Context) (stop func()) {
 	})
 	return func() {
 		cancel()
-		factory.Shutdown()
+		end()
 		targets.Wait()
-	}
+	}, nil
 }
 
-func (w *watch) seen(pod *corev1.Pod, gone bool) {
+func (w *watching) seen(pod *corev1.Pod, gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -86,7 +74,7 @@ func (w *watch) seen(pod *corev1.Pod, gone bool) {
 		kind corev1.PodConditionType
 		at   *time.Time
 	}{{corev1.ContainersReady, &l.containersReady}, {model.GateType, &l.gateMet}, {corev1.PodReady, &l.ready}, {model.DrainedType, &l.drained}} {
-		if c.at.IsZero() && is(pod, c.kind) {
+		if c.at.IsZero() && watch.Is(pod, c.kind) {
 			*c.at = now
 		}
 	}
@@ -96,16 +84,9 @@ func (w *watch) seen(pod *corev1.Pod, gone bool) {
 }
 
 // look takes over the weights that the CLBs have.
-func (w *watch) look() {
+func (w *watching) look() {
 	now := time.Now()
-	weights := map[string]int{}
-	for _, lb := range w.t.CLB.LoadBalancers() {
-		for _, listener := range lb.Listeners {
-			for _, t := range listener.Targets {
-				weights[t.Tag] = max(weights[t.Tag], t.Weight)
-			}
-		}
-	}
+	weights := w.t.CLB.Weights()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for uid, l := range w.pods {
@@ -118,17 +99,13 @@ func (w *watch) look() {
 	}
 }
 
-func is(pod *corev1.Pod, kind corev1.PodConditionType) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind && c.Status == corev1.ConditionTrue })
-}
-
 // ended says whether a pod has, while its object is still there.
 func ended(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
 }
 
 // of are the lives of a site's pods that are there, on a node if one is named, by name.
-func (w *watch) of(site, node string) []life {
+func (w *watching) of(site, node string) []life {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []life
@@ -149,10 +126,10 @@ func cmpName(a, b *corev1.Pod) int {
 }
 
 // count tells how many pods a site has, and how many are Ready and not going.
-func (w *watch) count(site string) (ready, all int) {
+func (w *watching) count(site string) (ready, all int) {
 	for _, l := range w.of(site, "") {
 		all++
-		if is(l.pod, corev1.PodReady) && l.pod.DeletionTimestamp == nil {
+		if watch.Is(l.pod, corev1.PodReady) && l.pod.DeletionTimestamp == nil {
 			ready++
 		}
 	}
@@ -160,7 +137,7 @@ func (w *watch) count(site string) (ready, all int) {
 }
 
 // site is whose pod a UID is; "" for one never seen.
-func (w *watch) site(uid string) string {
+func (w *watching) site(uid string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l := w.pods[uid]; l != nil {
@@ -170,7 +147,7 @@ func (w *watch) site(uid string) string {
 }
 
 // life is one pod's as it stands.
-func (w *watch) life(uid string) life {
+func (w *watching) life(uid string) life {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l := w.pods[uid]; l != nil {
@@ -180,7 +157,7 @@ func (w *watch) life(uid string) life {
 }
 
 // all are the lives of all pods that ever were on a node.
-func (w *watch) all(node string) []life {
+func (w *watching) all(node string) []life {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []life
