@@ -6,7 +6,8 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 
 GO ?= go
-RACED = $(shell $(GO) list ./... | grep -v -e /tests/e2e -e /tests/bench -e '/tests/chaos$$')
+# What runs whole stacks isn't raced: it has targets of its own.
+RACED = $(shell $(GO) list ./... | grep -v -e /tests/e2e -e /tests/bench -e '/tests/chaos$$' -e '/localdev/kubelet$$')
 LOCALDEV = bin/localdev $(1) $(if $(CLUSTER),-cluster $(CLUSTER)) $(if $(NODE),-node $(NODE))
 
 .DEFAULT_GOAL := help
