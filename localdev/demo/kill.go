@@ -49,8 +49,18 @@ func (d *serviceShow) kill(ctx context.Context) error {
 	attempts := make(chan string, 64)
 	var holding atomic.Bool
 	holding.Store(true)
+	over := make(chan struct{})
+	defer close(over)
 	d.hook(func(ctx context.Context, inv scf.Invocation) {
-		if inv.Key != "backends" {
+		switch inv.Key {
+		case "resync": // it would make the second write before the first is killed
+			select {
+			case <-over:
+			case <-ctx.Done():
+			}
+			return
+		case "backends":
+		default:
 			return
 		}
 		if holding.CompareAndSwap(true, false) {
