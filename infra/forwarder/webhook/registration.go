@@ -21,6 +21,12 @@ import (
 const (
 	// WebhookName names the webhook within its configuration.
 	WebhookName = "gate.webhook.clb-direct.io"
+	// AgainName names the webhook that is asked once more, where the first was not answered:
+	// by a replica that was killed meanwhile, as it fails open. The pod would have no drain
+	// hook for all of its life.
+	AgainName = "again.webhook.clb-direct.io"
+	// unanswered is the condition for it: what the first gives is not there.
+	unanswered = "!has(object.metadata.annotations) || !('" + model.DrainToken + "' in object.metadata.annotations)"
 	// nowhere is a namespace that can't exist: an empty list would match them all.
 	nowhere = "no_namespace"
 	// Leaving is an annotation of the configuration: when an uninstall began (RFC 3339).
@@ -28,8 +34,9 @@ const (
 	// leaving is how long that counts: an uninstall that failed without taking it back
 	// must not keep pods from their gates for ever.
 	leaving = 10 * time.Minute
-	// timeoutSeconds is what a pod's creation waits for us at most.
-	timeoutSeconds = 3
+	// timeoutSeconds and againSeconds are what a pod's creation waits for us at most, the
+	// first time and the second.
+	timeoutSeconds, againSeconds = 3, 2
 )
 
 // linger is how long a namespace stays registered after the last claimed object
@@ -60,6 +67,9 @@ type Registration struct {
 	// namespace has had nothing claimed.
 	last   *admissionregistrationv1.MutatingWebhookConfiguration
 	absent map[string]time.Time
+	// plain: the API server is too old for conditions (before 1.28), so that AgainName
+	// would be called always; there is none then.
+	plain bool
 }
 
 // Ensure makes the configuration as it should be, trusting authority. Not safe for
@@ -112,7 +122,18 @@ func (r *Registration) ensure(ctx context.Context, authority []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing webhook configuration %s: %w", r.Name, err)
 	}
+	return r.took(ctx, now, authority)
+}
+
+// took takes over the configuration as the API server has it after a write.
+func (r *Registration) took(ctx context.Context, now *admissionregistrationv1.MutatingWebhookConfiguration, authority []byte) error {
 	r.last = now
+	for _, w := range now.Webhooks {
+		if w.Name == AgainName && len(w.MatchConditions) == 0 {
+			r.plain = true
+			return r.ensure(ctx, authority)
+		}
+	}
 	return nil
 }
 
@@ -128,8 +149,7 @@ func (r *Registration) create(ctx context.Context, authority []byte) error {
 	if err != nil {
 		return fmt.Errorf("creating webhook configuration %s: %w", r.Name, err)
 	}
-	r.last = made
-	return nil
+	return r.took(ctx, made, authority)
 }
 
 // owners refer to the ClusterRole, if it is there: the garbage collector takes the
@@ -209,7 +229,7 @@ func (r *Registration) webhooks(authority []byte, namespaces []string) []admissi
 	} else {
 		client.Service = r.Service.DeepCopy()
 	}
-	return []admissionregistrationv1.MutatingWebhook{{
+	first := admissionregistrationv1.MutatingWebhook{
 		Name:         WebhookName,
 		ClientConfig: client,
 		Rules: []admissionregistrationv1.RuleWithOperations{{
@@ -229,7 +249,14 @@ func (r *Registration) webhooks(authority []byte, namespaces []string) []admissi
 		TimeoutSeconds:          new(int32(timeoutSeconds)),
 		AdmissionReviewVersions: []string{"v1", "v1beta1"},
 		ReinvocationPolicy:      new(admissionregistrationv1.IfNeededReinvocationPolicy),
-	}}
+	}
+	if r.plain {
+		return []admissionregistrationv1.MutatingWebhook{first}
+	}
+	again := *first.DeepCopy()
+	again.Name, again.TimeoutSeconds = AgainName, new(int32(againSeconds))
+	again.MatchConditions = []admissionregistrationv1.MatchCondition{{Name: "unanswered", Expression: unanswered}}
+	return []admissionregistrationv1.MutatingWebhook{first, again}
 }
 
 // trusted is authority, or what the configuration trusts if that holds it already:
