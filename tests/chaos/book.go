@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/tests/chaos/load"
 )
 
@@ -16,6 +17,7 @@ type book struct {
 	samples []load.Sample
 	flows   map[ends][]clb.Flow
 	strikes map[string]strike // by the pod's UID, the first one
+	kills   []time.Time       // of replicas of the forwarder, by SIGKILL
 }
 
 // ends are the addresses of a connection, or UDP session, at a load balancer.
@@ -57,6 +59,37 @@ func (b *book) struck(uid, what string) {
 	if _, already := b.strikes[uid]; !already {
 		b.strikes[uid] = strike{time.Now(), what}
 	}
+}
+
+// killed notes that a replica of the forwarder is about to be killed.
+func (b *book) killed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kills = append(b.kills, time.Now())
+}
+
+// noticed is how soon after a kill a connection to what was killed has ended.
+const noticed = time.Second
+
+// brokenHold is the strike that a pod took whose drain hook broke as the replica that it
+// asked was killed: an unmodified kubelet goes on to SIGTERM then.
+func (b *book) brokenHold(past []node.Moment) (strike, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var began time.Time
+	for _, m := range past {
+		switch m.What {
+		case node.HookBegan:
+			began = m.At
+		case node.HookFailed:
+			for _, kill := range b.kills {
+				if began.Before(kill.Add(noticed)) && !m.At.Before(kill) && m.At.Before(kill.Add(noticed)) {
+					return strike{m.At, "the end of the replica that held its hook"}, true
+				}
+			}
+		}
+	}
+	return strike{}, false
 }
 
 // strike is what was done to a pod, if anything.

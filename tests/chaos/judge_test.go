@@ -95,6 +95,35 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestBrokenHolds(t *testing.T) {
+	hook := func(began, ended float64, how ...node.What) []node.Moment {
+		out := []node.Moment{{What: node.Started, At: at(0)}, {What: node.HookBegan, At: at(began)}, {What: node.HookEnded, At: at(ended)}}
+		for _, what := range how {
+			out = append(out, node.Moment{What: what, At: at(ended)})
+		}
+		return out
+	}
+	b := newBook()
+	b.kills = []time.Time{at(10), at(20)}
+	for name, tc := range map[string]struct {
+		reason string
+		past   []node.Moment
+		want   bool
+	}{
+		"Broken":   {"it ended as a replica was killed", hook(8, 20.1, node.HookFailed), true},
+		"Answered": {"it was answered", hook(8, 10.1), false},
+		"Earlier":  {"it broke before any was killed", hook(8, 9.9, node.HookFailed), false},
+		"Later":    {"it broke long after", hook(8, 12, node.HookFailed), false},
+		"NoHook":   {"there was none", []node.Moment{{What: node.Started, At: at(0)}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, got := b.brokenHold(tc.past); got != tc.want {
+				t.Errorf("%s: got %t", tc.reason, got)
+			}
+		})
+	}
+}
+
 func TestWeightAt(t *testing.T) {
 	l := life{weights: []weighed{{at(1), 0}, {at(2), 10}, {at(5), 0}, {at(8), 10}}}
 	for _, tc := range []struct {

@@ -177,6 +177,9 @@ func restartForwarders(ctx context.Context, s *stage, dice *rand.Rand) (met int,
 func (s *stage) endForwarders(ctx context.Context, dice *rand.Rand, sig syscall.Signal) (met int, err error) {
 	for i := range 2 {
 		wait(ctx, dice, 2*time.Second, 6*time.Second)
+		if sig == syscall.SIGKILL {
+			s.book.killed()
+		}
 		if err := s.forwarders.end(i, sig); err != nil {
 			return met, err
 		}

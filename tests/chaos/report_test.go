@@ -33,7 +33,7 @@ func TestFenceIsUntilTheLast(t *testing.T) {
 
 func TestWhatIsWrong(t *testing.T) {
 	fine := func() *report {
-		return &report{tally: tally{Rollouts: 8, Requests: 1000, Terminated: 3, Drained: 3}, DrainedRatio: 1}
+		return &report{tally: tally{Rollouts: 8, Requests: 1000, Terminated: 3, Drained: 3}}
 	}
 	for name, tc := range map[string]struct {
 		reason string
@@ -46,7 +46,8 @@ func TestWhatIsWrong(t *testing.T) {
 		"Wrong":       {"an answer of a wrong pod", func(r *report) { r.WrongPod = 1 }, 1},
 		"Premature":   {"an answer too early", func(r *report) { r.Premature = 1 }, 1},
 		"Late":        {"a connection too late", func(r *report) { r.Late = 1 }, 1},
-		"Undrained":   {"SIGTERM before the drain", func(r *report) { r.DrainedRatio = 0.99 }, 1},
+		"Undrained":   {"SIGTERM before the drain", func(r *report) { r.Drained = 2 }, 1},
+		"HoldBroken":  {"the same where its hook broke, which is counted", func(r *report) { r.Drained, r.HoldBroken = 2, 1 }, 0},
 		"FewRollouts": {"too few rolling updates", func(r *report) { r.Rollouts = 7 }, 1},
 		"FewRequests": {"too little load", func(r *report) { r.Requests = 10 }, 1},
 	} {

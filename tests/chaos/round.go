@@ -175,7 +175,11 @@ func (s *stage) evidence(sample load.Sample) evidence {
 	e.flow, e.traced = s.book.behind(sample)
 	if e.traced && e.flow.Label != "" {
 		e.past = s.Nodes.Moments(types.UID(e.flow.Label))
-		if at, struck := s.book.strike(e.flow.Label); struck && !at.at.After(sample.Ended) {
+		at, struck := s.book.strike(e.flow.Label)
+		if !struck {
+			at, struck = s.book.brokenHold(e.past)
+		}
+		if struck && !at.at.After(sample.Ended) {
 			e.strike = &at
 		}
 	}
