@@ -289,8 +289,9 @@ func (s *scene) backingsAt() map[model.Place]*desired.Backing {
 func (a *applier) recordShared(ctx context.Context) {
 	shared := map[model.Place]bool{}
 	for _, r := range a.parked {
-		if part := (*clb.Partial)(nil); errors.As(r.err, &part) && part.Task {
-			continue // not refused, only not done: the gate waits for it
+		// Not done, or for another reason, and so the gate waits for it.
+		if part := (*clb.Partial)(nil); errors.As(r.err, &part) && part.Task || clb.IsQuota(r.err) {
+			continue
 		}
 		for _, o := range append(slices.Clone(a.scene.observed), a.changed...) {
 			if o.Address == r.target.Address && o.Place != r.target.Place && o.Location == "" && r.target.Location == "" {

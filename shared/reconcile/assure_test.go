@@ -6,6 +6,7 @@ import (
 
 	"github.com/clb-direct/clb-direct/shared/clb"
 	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/fault"
 	"github.com/clb-direct/clb-direct/shared/model"
 )
 
@@ -52,9 +53,21 @@ func TestAssure(t *testing.T) {
 	}
 }
 
-// TestFailedTaskIsNoRefusal: a listener that did not get its target because a task
-// failed still holds the gate; only one that the CLB refused a backend of another doesn't.
-func TestFailedTaskIsNoRefusal(t *testing.T) {
+// TestWhatHoldsTheGateAllTheSame: a listener that did not get its target because a task
+// failed, or a quota is used up, still holds the gate; only one that the CLB refused a
+// backend of another doesn't.
+func TestWhatHoldsTheGateAllTheSame(t *testing.T) {
+	for name, err := range map[string]error{
+		"Task":  errors.Join(&clb.Partial{Listeners: map[string]bool{"a": true}, Task: true}),
+		"Quota": &fault.Error{Kind: fault.Permanent, Code: clb.CodeQuota, Err: errors.New("the quota is used up")},
+	} {
+		t.Run(name, func(t *testing.T) { notShared(t, err) })
+	}
+}
+
+// notShared fails if a refusal is taken for that of a shared backend.
+func notShared(t *testing.T, refused error) {
+	t.Helper()
 	place := func(id string) model.Place { return model.Place{Listener: id} }
 	at := func(id string) model.Target {
 		return model.Target{Place: place(id), Address: model.Address{IP: "10.0.0.1", Port: 80}}
@@ -63,7 +76,7 @@ func TestFailedTaskIsNoRefusal(t *testing.T) {
 	sc := &scene{subjects: []*subject{{Object: desired.Object{Front: front}, wants: desired.Wants{Backings: []desired.Backing{{Spot: model.Spot{Listener: "a"}, Front: front, Key: "TCP/80"}}}}},
 		places: map[model.Spot]model.Place{{Listener: "a"}: place("a")}}
 	a := &applier{pass: &pass{World: &World{}}, scene: sc, changed: []model.Target{at("b")}, failed: map[model.Key]bool{at("a").Key(): true},
-		parked: []refusal{{at("a"), errors.Join(&clb.Partial{Listeners: map[string]bool{"a": true}, Task: true})}}}
+		parked: []refusal{{at("a"), refused}}}
 	a.recordShared(t.Context()) // would panic for want of a client, if it wrote anything
 	if a.reply.Failure != nil {
 		t.Errorf("got %+v", a.reply.Failure)
