@@ -26,7 +26,7 @@ type Replica struct {
 }
 
 // service is what the forwarder's Service is in a cluster: one address for as long as
-// the stack runs, and behind it whichever replica takes the connection.
+// the stack runs, and behind it whichever ready replica takes the connection.
 type service struct {
 	proxy tcpproxy.Proxy
 	addr  string
@@ -123,7 +123,15 @@ func (s *Stack) runForwarder(l node.Launch) (node.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", l.Container.Image, err)
 	}
-	s.service.add(&Replica{Process: p, hook: hook})
+	r := &Replica{Process: p, URL: "http://" + net.JoinHostPort(l.IP.String(), "8080"), hook: hook}
+	go func() {
+		for !r.ended() { // one that ends before it is ready is its container's affair
+			if awaitReady(context.Background(), p, r.URL+"/readyz") == nil {
+				s.service.add(r)
+				return
+			}
+		}
+	}()
 	return p, nil
 }
 
@@ -175,8 +183,11 @@ func (s *Stack) StartReplica(ctx context.Context, identity, transport string) (*
 		return nil, fmt.Errorf("starting the forwarder: %w", err)
 	}
 	r := &Replica{Process: p, URL: "http://" + listen, hook: hook}
+	if err := awaitReady(ctx, p, r.URL+"/readyz"); err != nil {
+		return r, err
+	}
 	s.service.add(r)
-	return r, awaitReady(ctx, p, r.URL+"/readyz")
+	return r, nil
 }
 
 // StopForwarder ends the forwarder, if one runs, as a rolling update would.

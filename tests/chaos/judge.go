@@ -82,8 +82,9 @@ func judge(e evidence) (verdict, string) {
 	return good, ""
 }
 
-// ran says whether the binding's pod had a process all the while from the flow's beginning
-// to the request's end. One of a pod that isn't known to have started runs not.
+// ran says whether the binding's pod had a process that listened all the while from the
+// flow's beginning to the request's end: until SIGTERM, or its end. One of a pod that isn't
+// known to have started didn't.
 func (e evidence) ran() bool {
 	var since time.Time
 	up := false
@@ -94,7 +95,7 @@ func (e evidence) ran() bool {
 		switch m.What {
 		case node.Started:
 			up, since = true, m.At
-		case node.Exited:
+		case node.Terminated, node.Exited:
 			up = false
 		}
 	}

@@ -71,6 +71,8 @@ func TestJudge(t *testing.T) {
 		"SentToTheDead":     {"the pod chosen had ended by a strike", told(unanswered, struck(5), then(node.Exited, 5.1)), destroyed},
 		"SentToTheRisen":    {"it had long been started again", told(unanswered, struck(5), then(node.Exited, 5.1), then(node.Started, 5.2)), failed},
 		"SentToTheStarting": {"it was just being started again", told(unanswered, struck(9), then(node.Exited, 9.1), then(node.Started, 9.2)), destroyed},
+		"SentToTheLeaving":  {"it listens no more, though it has not ended", told(unanswered, struck(5), then(node.Terminated, 5.1)), destroyed},
+		"LeavingUnstruck":   {"the same, and nothing had struck it", told(unanswered, then(node.Terminated, 9)), failed},
 		"DeadWithoutStrike": {"nobody struck it: its end should have been drained", told(unanswered, then(node.Exited, 9)), failed},
 		"Untraced": {"which pod was chosen isn't known: nothing is excused", told(unanswered, struck(10.5), func(e *evidence) {
 			e.traced = false
