@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/clb-direct/clb-direct/infra/forwarder/webhook"
 	"github.com/clb-direct/clb-direct/localdev/cluster"
@@ -34,11 +35,16 @@ func (s *stage) pod(name string, gated bool) {
 
 func (s *stage) status(name string, edit func(*corev1.PodStatus)) {
 	s.Helper()
-	p, err := s.client.CoreV1().Pods("default").Get(s.Context(), name, metav1.GetOptions{})
-	if err == nil {
+	// The scheduler writes to it, too.
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		p, err := s.client.CoreV1().Pods("default").Get(s.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
 		edit(&p.Status)
 		_, err = s.client.CoreV1().Pods("default").UpdateStatus(s.Context(), p, metav1.UpdateOptions{})
-	}
+		return err
+	})
 	if err != nil {
 		s.Fatal(err)
 	}
