@@ -34,6 +34,11 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	for variable, seconds := range silence {
+		if os.Getenv(variable) == "" {
+			_ = os.Setenv(variable, seconds) // it fails only for names that are none
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	switch err := run(ctx, os.Args[1:], log); {
@@ -47,6 +52,13 @@ func main() {
 
 // gcPercent is how much the heap may grow between collections, in per cent.
 const gcPercent = 50
+
+// silence has client-go notice within ten seconds that its connection to the API server is
+// dead though nobody said so: it asks when nothing has come for so long, and waits so long
+// for an answer. By its defaults (30 and 15 s, k8s.io/apimachinery pkg/util/net) a drain
+// hook, which holds its container for 20 s at most, ends in vain: what was last seen of the
+// pod may be a container that is long gone.
+var silence = map[string]string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "5", "HTTP2_PING_TIMEOUT_SECONDS": "5"}
 
 func run(ctx context.Context, args []string, log *slog.Logger) error {
 	if len(args) > 0 && args[0] == "leave" {
