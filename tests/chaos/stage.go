@@ -15,11 +15,15 @@ import (
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/shared/model"
 	"github.com/clb-direct/clb-direct/tests/bench/setting"
 	"github.com/clb-direct/clb-direct/tests/chaos/load"
 )
@@ -148,6 +152,9 @@ func (s *stage) appear(ctx context.Context) error {
 		return err
 	}
 	s.Say("%d Deployments of %d pods behind %d Services on %d load balancers are coming up", sites, replicas, sites, balancers)
+	if err := s.populate(ctx); err != nil {
+		return err
+	}
 	if err := setting.Await(ctx, "all pods to be Ready", func() (bool, error) {
 		for _, at := range s.sites {
 			if ready, all := s.watch.count(at.name); ready != replicas || all != replicas {
@@ -159,6 +166,28 @@ func (s *stage) appear(ctx context.Context) error {
 		return err
 	}
 	return s.reschedule(ctx)
+}
+
+// populate gives the Deployments their pods, once those get drain hooks: of what is made
+// with the first Service of a namespace, some may come before the API server asks for them.
+func (s *stage) populate(ctx context.Context) error {
+	for _, at := range s.sites {
+		probe := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-", Labels: map[string]string{"app": at.name}},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
+		}
+		if err := setting.Await(ctx, "pods of "+at.name+" to get drain hooks", func() (bool, error) {
+			pod, err := s.client.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err == nil && pod.Annotations[model.DrainToken] != "", err
+		}); err != nil {
+			return err
+		}
+		patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+		if _, err := s.client.AppsV1().Deployments(namespace).Patch(ctx, at.name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("scaling %s: %w", at.name, err)
+		}
+	}
+	return nil
 }
 
 // reschedule has the listeners of kept UDP flows move them when a weight becomes 0, as
