@@ -59,7 +59,7 @@ type Relay struct {
 	mu       sync.Mutex
 	queue    *queue.Queue
 	sequence int64
-	// led is since when it leads, heard how it fared with each partition since.
+	// led is since when it leads, heard how it fared with each partition of readiness since.
 	led   time.Time
 	heard map[work.Key]hearing
 }
@@ -131,7 +131,7 @@ func (r *Relay) Lead(ctx context.Context) {
 	r.mu.Unlock()
 }
 
-// Silent tells since when a partition has been sent to in vain, if its last send got no
+// Silent tells since when a partition of readiness has been sent to in vain, if its last send got no
 // answer, or one that it failed: since the last that didn't, or since this replica leads.
 func (r *Relay) Silent(k work.Key) (since time.Time, silent bool) {
 	r.mu.Lock()
@@ -202,7 +202,9 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
 	reply, err := r.o.Transport.Send(ctx, s.Function, payload)
-	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) { // else it was us who gave up
+	// Where ctx was cancelled it was us who gave up; and nobody asks about other functions,
+	// whose partitions come and go with load balancers.
+	if s.Function == event.Readiness && (ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 		// One that can't do its work, as it doesn't reach Kubernetes, say, is no better.
 		r.hear(s.Key, err == nil && reply.Failure == nil, r.o.Queue.Now())
 	}
