@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -117,32 +116,8 @@ func TestRollingUpdateIsPacedByHealth(t *testing.T) {
 	lb := s.awaitBalancer("web")
 	s.awaitGating()
 	const replicas = 3
-	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "web"},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: new(int32(replicas)),
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
-			Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1)), MaxUnavailable: new(intstr.FromInt32(0))}},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}, Annotations: map[string]string{node.AnnotationNetworks: "tke-route-eni"}},
-				Spec:       corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(1)), Containers: []corev1.Container{{Name: "nginx", Image: "nginx"}}},
-			},
-		},
-	}
-	deployments := s.client.AppsV1().Deployments(s.name)
-	_, err := deployments.Create(t.Context(), deployment, metav1.CreateOptions{})
-	s.must(err)
-	rolledOut := func() (bool, string) {
-		d, err := deployments.Get(t.Context(), "web", metav1.GetOptions{})
-		s.must(err)
-		st := d.Status
-		return st.ObservedGeneration >= d.Generation && st.UpdatedReplicas == replicas && st.AvailableReplicas == replicas && st.Replicas == replicas, fmt.Sprintf("%+v", st)
-	}
-	s.await("the Deployment is there", rolledOut)
-
-	raw := []byte(`{"spec":{"template":{"metadata":{"annotations":{"version":"two"}}}}}`)
-	_, err = deployments.Patch(t.Context(), "web", "application/merge-patch+json", raw, metav1.PatchOptions{})
-	s.must(err)
+	s.deploy("web", replicas, func(d *appsv1.Deployment) { d.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(1)) })
+	s.roll("web")
 	s.await("the update is through", func() (bool, string) {
 		pods, err := s.client.CoreV1().Pods(s.name).List(t.Context(), metav1.ListOptions{})
 		s.must(err)
@@ -160,7 +135,7 @@ func TestRollingUpdateIsPacedByHealth(t *testing.T) {
 		if ready < replicas {
 			t.Errorf("want %d pods Ready at any time, got %d", replicas, ready)
 		}
-		return rolledOut()
+		return s.rolled("web")()
 	})
 	s.await("nothing of the old ones is left", func() (bool, string) {
 		targets := s.targets(lb.ID)["TCP/80"]

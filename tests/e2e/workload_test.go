@@ -136,7 +136,7 @@ func (l *load) note(a node.Answer, err error) {
 	l.answers[a.UID]++
 }
 
-// stop ends the load and fails the test for each request that was lost.
+// lostNothing ends a load, and fails the test if a request was lost.
 func (s *space) lostNothing(l *load) {
 	s.t.Helper()
 	close(l.done)
