@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
@@ -37,6 +39,34 @@ func Pods(ctx context.Context, client kubernetes.Interface, namespace string, se
 	return func() {
 		cancel()
 		factory.Shutdown()
+	}, nil
+}
+
+// PodsAnd is Pods, and calls look every so often besides, for what nobody tells of.
+func PodsAnd(ctx context.Context, client kubernetes.Interface, namespace string, seen func(pod *corev1.Pod, gone bool), every time.Duration, look func()) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	end, err := Pods(ctx, client, namespace, seen)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				look()
+			}
+		}
+	})
+	return func() {
+		cancel()
+		end()
+		looking.Wait()
 	}, nil
 }
 

@@ -45,30 +45,7 @@ func newWatching(s *stack.Stack, client kubernetes.Interface) *watching {
 
 // begin watches until stop is called.
 func (w *watching) begin(ctx context.Context) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	end, err := watch.Pods(ctx, w.client, namespace, w.seen)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	var targets sync.WaitGroup
-	targets.Go(func() {
-		tick := time.NewTicker(glance)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				w.look()
-			}
-		}
-	})
-	return func() {
-		cancel()
-		end()
-		targets.Wait()
-	}, nil
+	return watch.PodsAnd(ctx, w.client, namespace, w.seen, glance, w.look)
 }
 
 // glance is how often the CLBs' weights are looked at.

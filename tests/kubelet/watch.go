@@ -34,30 +34,7 @@ func newWatching(t *theatre) *watching { return &watching{t: t, pods: map[string
 
 // begin watches until stop is called.
 func (w *watching) begin(ctx context.Context) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	end, err := watch.Pods(ctx, w.t.client, namespace, w.seen)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	var targets sync.WaitGroup
-	targets.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				w.look()
-			}
-		}
-	})
-	return func() {
-		cancel()
-		end()
-		targets.Wait()
-	}, nil
+	return watch.PodsAnd(ctx, w.t.client, namespace, w.seen, 20*time.Millisecond, w.look)
 }
 
 func (w *watching) seen(pod *corev1.Pod, gone bool) {
