@@ -80,6 +80,22 @@ func TestAPIServerTakesChartAndManifests(t *testing.T) {
 	}
 	run("uninstall", "clb-direct", "-n", namespace, "--no-hooks")
 
+	for name, values := range map[string][]string{
+		"mounted": {"--set", "transport.invoke.credential=mounted"},
+		"pod":     {"--set", "transport.invoke.credential=pod", "--set", "transport.invoke.pod.roleArn=" + role},
+		"token":   {"--set", "transport.invoke.credential=pod", "--set", "transport.invoke.pod.roleArn=" + role, "--set", "transport.invoke.pod.providerId=cls-12345678"},
+	} {
+		out, err := helm.Run(ctx, slices.Concat([]string{"template", "clb-direct", chartDir, "-n", namespace}, byInvoke, values)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), name+".yaml")
+		if err := os.WriteFile(file, out, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		kubectl("apply", "--dry-run=server", "-f", file)
+	}
+
 	var all bytes.Buffer
 	for _, dir := range []string{"crd", "manifests", "policy"} {
 		files, err := filepath.Glob(filepath.Join(root, "infra", dir, "*.yaml"))

@@ -14,6 +14,14 @@ SCF_FUNCTION_NAMESPACE: {{ .namespace | quote }}
 {{- with .endpoint }}
 SCF_ENDPOINT: {{ . | quote }}
 {{- end }}
+{{- if eq .credential "mounted" }}
+CREDENTIAL: {{ include "clb-direct.mount" $ | quote }}
+{{- else if eq .credential "pod" }}
+CREDENTIAL: pod
+{{- with .pod.stsEndpoint }}
+STS_ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- end }}
 {{- $functions := .functions }}
 {{- range $name := list "frontend" "backends" "readiness" }}
 FUNCTION_{{ upper $name }}: {{ required (printf "transport.invoke.functions.%s: it is missing; the function's name" $name) (index $functions $name) | quote }}
