@@ -2,16 +2,16 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clb-direct/clb-direct/localdev/record"
 )
 
 // report is what a demo measured, as it is written.
@@ -106,16 +106,9 @@ func (d *show) judge(r report) error {
 
 // write writes the report.
 func (d *show) write(file string, r report) error {
-	raw, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
 	path := filepath.Join(d.o.Out, file)
-	if err := os.MkdirAll(d.o.Out, 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+	if err := record.Save(path, r); err != nil {
+		return err
 	}
 	d.say("report: %s", path)
 	return nil

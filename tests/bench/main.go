@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
@@ -76,7 +77,7 @@ func run(ctx context.Context, o options) error {
 	}
 	r.Seconds = time.Since(p.Began).Seconds()
 	r.conclude()
-	if err := setting.Save(o.out, r); err != nil {
+	if err := record.Save(o.out, r); err != nil {
 		return err
 	}
 	r.table(os.Stdout)

@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/clb-direct/clb-direct/tests/bench/setting"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/tests/chaos/load"
 )
 
@@ -80,7 +80,7 @@ func run(ctx context.Context, o options) error {
 		return failed // it never came to anything
 	}
 	r.table(os.Stdout)
-	if err := setting.Save(o.out, r); err != nil {
+	if err := record.Save(o.out, r); err != nil {
 		return errors.Join(failed, err)
 	}
 	fmt.Printf("\n%s\n", o.out)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
@@ -61,7 +62,7 @@ func run(ctx context.Context, o options) error {
 	}
 	r.conclude()
 	r.table(os.Stdout)
-	if err := setting.Save(o.out, r); err != nil {
+	if err := record.Save(o.out, r); err != nil {
 		return errors.Join(failed, err)
 	}
 	fmt.Printf("\n%s\n", o.out)

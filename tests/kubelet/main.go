@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/kubelet"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
@@ -59,7 +60,7 @@ func run(ctx context.Context, o options) error {
 		return failed // it never came to anything
 	}
 	r.table(os.Stdout)
-	if err := setting.Save(o.out, r); err != nil {
+	if err := record.Save(o.out, r); err != nil {
 		return errors.Join(failed, err)
 	}
 	fmt.Printf("\n%s\n", o.out)

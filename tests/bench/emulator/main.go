@@ -27,8 +27,8 @@ import (
 	api "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/clb/v20180317"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
-	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
 // What is asked for.
@@ -93,7 +93,7 @@ func measure(ctx context.Context, out string, length time.Duration) error {
 		}
 	}
 	r.table(os.Stdout)
-	if err := setting.Save(out, r); err != nil {
+	if err := record.Save(out, r); err != nil {
 		return err
 	}
 	fmt.Printf("\n%s\n", out)

@@ -30,6 +30,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/cluster"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/tests/bench/setting"
 )
 
@@ -138,7 +139,7 @@ func run(ctx context.Context, o options) (err error) {
 	failed := b.measure(ctx, r)
 	r.Seconds = time.Since(b.progress.Began).Seconds()
 	r.conclude()
-	if err := setting.Save(o.out, r); err != nil {
+	if err := record.Save(o.out, r); err != nil {
 		return err
 	}
 	r.table(os.Stdout)

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/clb-direct/clb-direct/tests/bench/setting"
+	"github.com/clb-direct/clb-direct/localdev/record"
 )
 
 // soaked is what a soak's report says.
@@ -186,7 +186,7 @@ func (r *soaked) conclude(out string) error {
 	if r.LastThird > 1.1*r.FirstThird {
 		r.Failures = append(r.Failures, fmt.Sprintf("the heap grew from %.1f to %.1f MiB", r.FirstThird, r.LastThird))
 	}
-	if err := setting.Save(out, r); err != nil {
+	if err := record.Save(out, r); err != nil {
 		return err
 	}
 	fmt.Printf("%.1f minutes, %.0f changes a second, faults %v: lost %d, heap %.1f MiB, then %.1f, resident at most %.1f\n%s\n",

@@ -4,10 +4,8 @@ package setting
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -42,19 +40,4 @@ func Await(ctx context.Context, what string, done func() (bool, error)) error {
 		case <-time.After(glance):
 		}
 	}
-}
-
-// Save writes figures as JSON.
-func Save(path string, figures any) error {
-	raw, err := json.MarshalIndent(figures, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encoding the figures: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("making the folder: %w", err)
-	}
-	if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the figures: %w", err)
-	}
-	return nil
 }

@@ -16,7 +16,7 @@ import (
 	"regexp"
 	"syscall"
 
-	"github.com/clb-direct/clb-direct/tests/bench/setting"
+	"github.com/clb-direct/clb-direct/localdev/record"
 )
 
 func main() {
@@ -76,7 +76,7 @@ func run(ctx context.Context, o options) error {
 	if o.part {
 		return r.wrong(0)
 	}
-	if err := setting.Save(o.out, r); err != nil {
+	if err := record.Save(o.out, r); err != nil {
 		return err
 	}
 	fmt.Printf("\n%s\n", o.out)

@@ -13,7 +13,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/clb-direct/clb-direct/tests/bench/setting"
+	"github.com/clb-direct/clb-direct/localdev/record"
 )
 
 func main() {
@@ -32,7 +32,7 @@ func run(out string, least int) error {
 	broken := s.read(os.Stdin, os.Stdout)
 	r := s.report()
 	r.table(os.Stdout)
-	if err := setting.Save(out, r); err != nil {
+	if err := record.Save(out, r); err != nil {
 		return errors.Join(broken, err)
 	}
 	fmt.Printf("\n%s\n", out)

@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/clb-direct/clb-direct/tests/bench/setting"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/tests/mutant"
 )
 
@@ -113,7 +113,7 @@ func run(ctx context.Context, o options) error {
 		fmt.Println(f.line(i + 1))
 	}
 	if !o.part {
-		if err := setting.Save(o.out, r); err != nil {
+		if err := record.Save(o.out, r); err != nil {
 			return err
 		}
 		fmt.Printf("\n%s\n", o.out)
