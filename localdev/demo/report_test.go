@@ -6,8 +6,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/clb-direct/clb-direct/localdev/figure"
 )
 
 // way is a pod's way in order.
@@ -236,6 +239,51 @@ func TestManners(t *testing.T) {
 		}
 		if goodRollout().of(m.key) == nil {
 			t.Errorf("%s is not in the report", m.key)
+		}
+	}
+}
+
+func TestOverTime(t *testing.T) {
+	ms := func(all ...int) (out []time.Duration) {
+		for _, n := range all {
+			out = append(out, time.Duration(n)*time.Millisecond)
+		}
+		return out
+	}
+	cases := map[string]struct {
+		reason string
+		misses []time.Duration
+		end    float64
+		want   [][2]float64
+	}{
+		"None":     {"nothing failed, all the time", nil, 2.03, [][2]float64{{0, 0}, {2.1, 0}}},
+		"Tenths":   {"the last of each tenth of a second is kept", ms(110, 120, 130, 310), 1, [][2]float64{{0, 0}, {0.2, 3}, {0.4, 4}, {1, 4}}},
+		"Order":    {"requests end in another order than they begin", ms(310, 110), 1, [][2]float64{{0, 0}, {0.2, 1}, {0.4, 2}, {1, 2}}},
+		"AtOnce":   {"the first may be at once", ms(0), 1, [][2]float64{{0, 0}, {0, 1}, {1, 1}}},
+		"UpToLast": {"the last may be the end", ms(1000), 1, [][2]float64{{0, 0}, {1, 1}}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, overTime(tc.misses, tc.end)); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestRolloutReportIsDrawn: every way has its line, with what it lost, and its bar.
+func TestRolloutReportIsDrawn(t *testing.T) {
+	r := goodRollout()
+	for _, m := range ways {
+		r.of(m.key).FailedOverTime = [][2]float64{{0, 0}, {1, float64(r.of(m.key).Failed)}}
+	}
+	svg, err := figure.SVG(2, r.Panels()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{">no readiness gate: 20 of 100<", ">clb-direct: gate and drain: 0 of 100<", ">gate-sleep<", ">32<"} {
+		if !strings.Contains(string(svg), said) {
+			t.Errorf("%s isn't there", said)
 		}
 	}
 }

@@ -77,11 +77,14 @@ func Rollout(ctx context.Context, o Options) error {
 	}})
 }
 
-func (d *rolloutShow) report() report {
+func (d *rolloutShow) report() report { return d.measured() }
+
+func (d *rolloutShow) measured() *RolloutReport {
 	out := &RolloutReport{clbCalls: total(d.s.CLB.CallCounts())}
 	for _, c := range d.contests {
 		c.mu.Lock()
 		*out.of(c.key) = c.result
+		out.of(c.key).FailedOverTime = overTime(c.misses, d.lasted.Seconds())
 		c.mu.Unlock()
 	}
 	return out

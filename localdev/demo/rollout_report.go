@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+	"github.com/clb-direct/clb-direct/localdev/figure"
 )
 
 // RolloutReport is rollout.json: a result for each way.
@@ -40,6 +38,9 @@ type WayResult struct {
 	// RolloutSeconds is from the command until every pod is new and Ready and every old
 	// one is gone.
 	RolloutSeconds float64 `json:"rollout_seconds"`
+	// FailedOverTime are seconds since the command and how many had failed by then, from
+	// nothing up to the load's end.
+	FailedOverTime [][2]float64 `json:"failed_over_time"`
 }
 
 func (r *RolloutReport) calls() int { return r.clbCalls }
@@ -63,67 +64,59 @@ func (r *RolloutReport) judge(v *verdicts) {
 	}
 }
 
-// plot draws, for each way, the requests failed so far over time, and how long it took.
-func (d *rolloutShow) plot(context.Context) error {
-	failed := plot.New()
-	failed.Title.Text = "Requests failed during a rolling update of four pods"
-	failed.X.Label.Text, failed.Y.Label.Text = "seconds since kubectl rollout restart", "failed so far"
-	failed.Legend.Top = true
-	longest := plot.New()
-	longest.Title.Text = "Until every pod is new and every old one is gone"
-	longest.Y.Label.Text = "seconds"
-	var names []string
-	for i, c := range d.contests {
-		c.mu.Lock()
-		steps := c.steps(d.lasted.Seconds())
-		seconds := plotter.Values{c.result.RolloutSeconds}
-		c.mu.Unlock()
-		line, err := plotter.NewLine(steps)
-		if err != nil {
-			return fmt.Errorf("plotting: %w", err)
-		}
-		line.StepStyle, line.Width, line.Color = plotter.PostStep, vg.Points(1.5), plotutil.Color(i)
-		failed.Add(line)
-		failed.Legend.Add(c.about, line)
-		bar, err := plotter.NewBarChart(seconds, vg.Points(30))
-		if err != nil {
-			return fmt.Errorf("plotting: %w", err)
-		}
-		bar.XMin, bar.Color = float64(i), plotutil.Color(i)
-		longest.Add(bar)
-		names = append(names, c.name)
+// Panels are the requests that each way failed over time, and how long it took.
+func (r *RolloutReport) Panels() []figure.Panel {
+	failed := figure.Lines{
+		Title: "Requests failed during a rolling update of four pods", X: figure.Axis{Label: "seconds since kubectl rollout restart"}, Y: figure.Axis{Label: "failed so far"},
 	}
-	longest.NominalX(names...)
-	failed.Y.Min, longest.Y.Min = 0, 0
-	failed.Y.Max *= 1.1
-	longest.X.Min, longest.X.Max = -0.5, float64(len(names))-0.5
+	took := figure.Bars{Title: "Until every pod is new and every old one is gone", Y: figure.Axis{Label: "seconds"}}
+	var seconds figure.Bar
+	for i, way := range ways {
+		x, color := r.of(way.key), figure.Vermilion+figure.Color(i)
+		line := figure.Line{Name: fmt.Sprintf("%s: %d of %d", way.about, x.Failed, x.Requests), Color: color, Step: true}
+		for _, at := range x.FailedOverTime {
+			line.Points = append(line.Points, figure.Point{X: at[0], Y: at[1]})
+		}
+		failed.Lines = append(failed.Lines, line)
+		took.Groups = append(took.Groups, way.name)
+		seconds.Values, seconds.Colors = append(seconds.Values, x.RolloutSeconds), append(seconds.Colors, color)
+	}
+	took.Series = []figure.Bar{seconds}
+	return []figure.Panel{failed, took}
+}
 
-	const width, height, margin = 18 * vg.Centimeter, 10 * vg.Centimeter, vg.Centimeter / 2
-	canvas := vgsvg.New(width, 2*height)
-	whole := draw.New(canvas)
-	failed.Draw(draw.Crop(whole, margin, -margin, height+margin, -margin))
-	longest.Draw(draw.Crop(whole, margin, -margin, margin, -height-margin))
+// plot draws the report.
+func (d *rolloutShow) plot(context.Context) error {
+	svg, err := figure.SVG(2, d.measured().Panels()...)
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(d.o.Out, "rollout.svg")
 	if err := os.MkdirAll(d.o.Out, 0o755); err != nil {
 		return fmt.Errorf("writing the plot: %w", err)
 	}
-	file, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("writing the plot: %w", err)
-	}
-	defer file.Close()
-	if _, err := canvas.WriteTo(file); err != nil {
+	if err := os.WriteFile(path, svg, 0o644); err != nil {
 		return fmt.Errorf("writing the plot: %w", err)
 	}
 	d.say("  %s", path)
-	return file.Close()
+	return nil
 }
 
-// steps are the failures added up, from 0 to end in seconds; c.mu is held.
-func (c *contest) steps(end float64) plotter.XYs {
-	out := plotter.XYs{{}}
-	for i, at := range c.misses {
-		out = append(out, plotter.XY{X: at.Seconds(), Y: float64(i + 1)})
+// overTime adds failures up, from 0 to an end in seconds: the last of each tenth of a
+// second is kept.
+func overTime(misses []time.Duration, end float64) [][2]float64 {
+	tenth := func(seconds float64) float64 { return math.Ceil(10*seconds) / 10 }
+	out := [][2]float64{{}}
+	for i, at := range slices.Sorted(slices.Values(misses)) {
+		x := tenth(at.Seconds())
+		if len(out) > 1 && out[len(out)-1][0] == x {
+			out = out[:len(out)-1]
+		}
+		out = append(out, [2]float64{x, float64(i + 1)})
 	}
-	return append(out, plotter.XY{X: max(end, out[len(out)-1].X), Y: float64(len(c.misses))})
+	last := out[len(out)-1]
+	if end = tenth(end); end > last[0] {
+		out = append(out, [2]float64{end, last[1]})
+	}
+	return out
 }

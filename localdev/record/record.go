@@ -22,8 +22,8 @@ type Measured struct {
 	// Commit is that of the sources in the working directory, shortened, with "-dirty"
 	// where they differed from it; "" if it isn't known.
 	Commit string `json:"commit,omitempty"`
-	CPUs   int    `json:"cpus"`
-	Go     string `json:"go"`
+	CPUs   int    `json:"cpus,omitempty"`
+	Go     string `json:"go,omitempty"`
 }
 
 // Now are the circumstances at present.
