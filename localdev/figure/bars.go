@@ -33,10 +33,13 @@ type Bars struct {
 	Limits []Limit
 	// Bare has no value written above its bar.
 	Bare bool
+	// Left puts the legend there.
+	Left bool
 }
 
 func (b Bars) plot() (*plot.Plot, error) {
 	p := prepare(b.Title, Axis{}, b.Y)
+	p.Legend.Left = b.Left
 	grid(p)
 	for i, s := range b.Series {
 		if len(s.Values) != len(b.Groups) || len(s.Colors) > 0 && len(s.Colors) != len(s.Values) {
