@@ -87,6 +87,9 @@ conformance-mutants: ## switch off rules of the emulators one at a time: the sui
 model: ## the production code through 1,000,000 random interleavings, then with rules switched off (report: out/model.json)
 	$(GO) run ./tests/model/mutants -o out/model.json
 
+results: ## docs/results.md and its plots, from the reports in out/ (REPORTS=folder for others; COMMIT= for those that don't say theirs)
+	$(GO) run ./tests/results -reports $(or $(REPORTS),out) $(if $(COMMIT),-commit $(COMMIT))
+
 # By number, not by time: Go 1.26 may report the end of a time as the target's failure
 # (golang/go#75804).
 fuzz: ## each fuzz target with FUZZTIME inputs (default 100000x)
@@ -154,4 +157,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos chaos-short conformance conformance-mutants model fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos chaos-short conformance conformance-mutants model results fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE

@@ -128,6 +128,7 @@ func prepare(title string, x, y Axis) *plot.Plot {
 		axis *plot.Axis
 	}{{x, &p.X}, {y, &p.Y}} {
 		a.axis.Label.Text, a.axis.Label.TextStyle.Font, a.axis.Tick.Label.Font = a.of.Label, sans(10), sans(9)
+		a.axis.Tick.Marker = steps{}
 		if a.of.Log {
 			a.axis.Scale, a.axis.Tick.Marker = plot.LogScale{}, decades{}
 		}
@@ -160,6 +161,9 @@ func bound(p *plot.Plot, x, y Axis, legend bool) error {
 		if a.axis.Min <= 0 {
 			return fmt.Errorf("drawing %q: %g is on the logarithmic axis %q, only values above 0 can be", p.Title.Text, a.axis.Min, a.of.Label)
 		}
+		if a.room > 1 { // the least value stands above the axis
+			a.axis.Min /= 1.5
+		}
 		a.axis.Min = math.Pow10(int(math.Floor(math.Log10(a.axis.Min))))
 		a.axis.Max = math.Pow10(int(math.Ceil(math.Log10(max(a.axis.Max, a.of.Max)))))
 		if a.axis.Max <= a.axis.Min {
@@ -170,6 +174,20 @@ func bound(p *plot.Plot, x, y Axis, legend bool) error {
 		}
 	}
 	return nil
+}
+
+// steps label a linear axis.
+type steps struct{}
+
+// Ticks implements plot.Ticker.
+func (steps) Ticks(lo, hi float64) []plot.Tick {
+	out := plot.DefaultTicks{}.Ticks(lo, hi)
+	for i := range out {
+		if out[i].Label != "" {
+			out[i].Label = number(out[i].Value)
+		}
+	}
+	return out
 }
 
 // decades label a logarithmic axis at each power of ten.

@@ -155,7 +155,7 @@ func drawForwarder(b *book) []figure.Panel {
 	}
 	var out []figure.Panel
 	for _, p := range []figure.Panel{
-		versus(r, "A backlog drained", "changes a second", false, []versusOf{{"of 10,000 keys", "drain", "changes_per_second"}, {"of 100 keys", "drain_100", "changes_per_second"}}),
+		versus(r, "A backlog of 10,000 changes drained", "changes a second", true, []versusOf{{"of 10,000 keys", "drain", "changes_per_second"}, {"of 100 keys", "drain_100", "changes_per_second"}}),
 		versus(r, "Latency added to a bare watch's", "ms", true, []versusOf{
 			{"idle\np50", "idle", "added_p50_ms"}, {"idle\np99", "idle", "added_p99_ms"}, {"loaded\np50", "loaded", "added_p50_ms"}, {"loaded\np99", "loaded", "added_p99_ms"},
 			{"slow sink\np50", "slow_sink", "added_p50_ms"}, {"slow sink\np99", "slow_sink", "added_p99_ms"}}),
@@ -226,7 +226,7 @@ func drawBench(b *book) []figure.Panel {
 	}
 	var out []figure.Panel
 	for _, p := range []figure.Panel{
-		panel("A whole pass, against a real API server and an emulated CLB without latency", slices.Sorted(maps.Keys(r.Passes)), func(kind, size string) (float64, bool) {
+		panel("A whole pass (real API server, CLB without latency)", slices.Sorted(maps.Keys(r.Passes)), func(kind, size string) (float64, bool) {
 			f, ok := r.Passes[kind][size]
 			return f.Millis, ok
 		}),
