@@ -68,10 +68,14 @@ func drawChaos(b *book) []figure.Panel {
 		}
 		return s
 	}
+	sent := series("", figure.Blue, func(t chaosTally) int { return t.Requests })
+	for i, n := range sent.Values {
+		if n == 0 {
+			sent.Values[i] = figure.Missing()
+		}
+	}
 	return []figure.Panel{
-		figure.Bars{Title: "Requests sent while each fault happened", Groups: names, Slant: true, Bare: true, Y: figure.Axis{Label: "requests"}, Series: []figure.Bar{
-			series("", figure.Blue, func(t chaosTally) int { return t.Requests }),
-		}},
+		figure.Bars{Title: "Requests sent while each fault happened", Groups: names, Slant: true, Bare: true, Y: figure.Axis{Label: "requests", Log: true}, Series: []figure.Bar{sent}},
 		figure.Bars{Title: "Of these", Groups: names, Slant: true, Bare: true, Y: figure.Axis{Label: "requests", Max: 5}, Series: []figure.Bar{
 			series(fmt.Sprintf("failed, answered by a wrong pod, or by one not ready: %d", r.Failed+r.WrongPod+r.Premature+r.Late), figure.Vermilion, func(t chaosTally) int { return t.Failed + t.WrongPod + t.Premature + t.Late }),
 			series(fmt.Sprintf("failed with a pod that the fault struck down: %d", r.Destroyed), figure.Orange, func(t chaosTally) int { return t.Destroyed }),

@@ -100,7 +100,9 @@ var rows = []row{
 			must(r.Premature == 0, "must be 0", "%d by a pod not ready", r.Premature),
 			must(r.Late == 0, "must be 0", "%d over connections begun after SIGTERM", r.Late),
 			must(r.Terminated-r.Drained <= r.HoldBroken, "all but those whose hook a fault broke", "%s of %s containers drained before SIGTERM, %d hooks broken", count(r.Drained), count(r.Terminated), r.HoldBroken),
-			plain("counted apart: %d failed with a pod that the fault itself struck down, %d answered by another in such a pod's place", r.Destroyed, r.WrongUngraceful),
+			plain("counted apart: %d failed with a pod that the fault itself struck down, %d answered by another in such a pod's place, for %s (median of %d pods)",
+				r.Destroyed, r.WrongUngraceful, ms(r.FenceMS.P50), r.FenceMS.N),
+			plain("%s of %s pods got an address that another had before", count(r.AddressesReused), count(r.Pods)),
 		}
 	}},
 	{Command: "e2e-kubelet", Report: "e2e-kubelet", What: "rolling updates on the real kubelet, containerd and runc", figures: func(b *book) []held {

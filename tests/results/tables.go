@@ -44,6 +44,15 @@ var tables = map[string]table{
 		}
 		return out
 	}},
+	"kinds": {"chaos", []string{"way of asking", "requests"}, func(b *book) (out [][]string) {
+		if b.Chaos == nil {
+			return nil
+		}
+		for _, kind := range sorted(b.Chaos.ByKind) {
+			out = append(out, []string{words(kind), count(b.Chaos.ByKind[kind])})
+		}
+		return out
+	}},
 	"ends": {"e2e-kubelet", []string{"a container ends by", "with the drain", "without"}, func(b *book) (out [][]string) {
 		if b.Kubelet == nil {
 			return nil
