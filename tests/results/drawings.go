@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -12,7 +13,7 @@ import (
 
 // drawing is a file of plots.
 type drawing struct {
-	// Name is the file's, without .svg.
+	// name is the file's, without .svg; columns is how many panels are in a row.
 	name    string
 	columns int
 	// panels are none where there is no report for them.
@@ -135,7 +136,7 @@ func versus(r *forwarderReport, title, unit string, log bool, from []versusOf) f
 	p := figure.Bars{Title: title, Y: figure.Axis{Label: unit, Log: log}, Series: []figure.Bar{{Name: "clb-direct", Color: figure.Green}, {Name: "baseline", Color: figure.Grey}}}
 	for _, f := range from {
 		ours, base := at(r.Ours, f.scenario, f.figure), at(r.Baseline, f.scenario, f.figure)
-		if ours != ours && base != base {
+		if math.IsNaN(ours) && math.IsNaN(base) {
 			continue
 		}
 		if log { // what is below a hundredth can't be told from nothing
