@@ -81,6 +81,7 @@ func drawChaos(b *book) []figure.Panel {
 			series(fmt.Sprintf("failed, answered by a wrong pod, or by one not ready: %d", r.Failed+r.WrongPod+r.Premature+r.Late), figure.Vermilion, func(t chaosTally) int { return t.Failed + t.WrongPod + t.Premature + t.Late }),
 			series(fmt.Sprintf("failed with a pod that the fault struck down: %d", r.Destroyed), figure.Orange, func(t chaosTally) int { return t.Destroyed }),
 			series(fmt.Sprintf("answered by another in such a pod's place: %d", r.WrongUngraceful), figure.SkyBlue, func(t chaosTally) int { return t.WrongUngraceful }),
+			series(fmt.Sprintf("answered by one started again, not ready yet: %d", r.PrematureAgain), figure.Purple, func(t chaosTally) int { return t.PrematureAgain }),
 		}},
 	}
 }

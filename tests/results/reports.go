@@ -228,6 +228,7 @@ type chaosTally struct {
 	asked
 	Destroyed       int     `json:"failed_destroyed"`
 	WrongUngraceful int     `json:"wrong_pod_ungraceful"`
+	PrematureAgain  int     `json:"premature_restarted"`
 	Late            int     `json:"after_sigterm"`
 	Terminated      int     `json:"sigterms"`
 	Drained         int     `json:"drained_before_sigterm"`

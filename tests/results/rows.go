@@ -100,8 +100,8 @@ var rows = []row{
 			must(r.Premature == 0, "must be 0", "%d by a pod not ready", r.Premature),
 			must(r.Late == 0, "must be 0", "%d over connections begun after SIGTERM", r.Late),
 			must(r.Terminated-r.Drained <= r.HoldBroken, "all but those whose hook a fault broke", "%s of %s containers drained before SIGTERM, %d hooks broken", count(r.Drained), count(r.Terminated), r.HoldBroken),
-			plain("counted apart: %d failed with a pod that the fault itself struck down, %d answered by another in such a pod's place, for %s (median of %d pods)",
-				r.Destroyed, r.WrongUngraceful, ms(r.FenceMS.P50), r.FenceMS.N),
+			plain("counted apart, of pods that a fault itself struck down: %d failed, %d answered by another in their place (for %s, median of %d pods), %d by a container started again and not ready yet",
+				r.Destroyed, r.WrongUngraceful, ms(r.FenceMS.P50), r.FenceMS.N, r.PrematureAgain),
 			plain("%s of %s pods got an address that another had before", count(r.AddressesReused), count(r.Pods)),
 		}
 	}},
