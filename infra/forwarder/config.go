@@ -24,6 +24,7 @@ import (
 // settings are what flags and environment say. A flag wins over its variable.
 type settings struct {
 	replica.Options
+	env                    func(string) string
 	kubeconfig             string
 	claim, network         string
 	transport              string
@@ -31,7 +32,7 @@ type settings struct {
 	secret                 string
 	scfNamespace, region   string
 	endpoint, scheme       string
-	credential             string
+	credential, sts        string
 	batch                  int
 	secretID, key, session string
 }
@@ -39,7 +40,7 @@ type settings struct {
 // read parses arguments; env looks variables up. Unset, a flag has the value of its
 // variable, and that unset the default.
 func read(args []string, env func(string) string) (*settings, error) {
-	s := &settings{urls: map[event.Function]*string{}, names: map[event.Function]*string{}}
+	s := &settings{env: env, urls: map[event.Function]*string{}, names: map[event.Function]*string{}}
 	fs := flag.NewFlagSet("forwarder", flag.ContinueOnError)
 	text := func(p *string, name, variable, value, usage string) {
 		fs.StringVar(p, name, cmp.Or(env(variable), value), fmt.Sprintf("%s (%s)", usage, variable))
@@ -62,7 +63,8 @@ func read(args []string, env func(string) string) (*settings, error) {
 	text(&s.scfNamespace, "scf-namespace", "SCF_FUNCTION_NAMESPACE", "default", "namespace of the functions")
 	text(&s.region, "region", "REGION", "", "region of the functions")
 	text(&s.endpoint, "scf-endpoint", "SCF_ENDPOINT", "", "host of the SCF API; the SDK's own unless set")
-	text(&s.scheme, "scf-scheme", "SCF_SCHEME", "HTTPS", "HTTPS or HTTP")
+	text(&s.scheme, "scf-scheme", "SCF_SCHEME", "HTTPS", "HTTPS or HTTP, for STS too")
+	text(&s.sts, "sts-endpoint", "STS_ENDPOINT", "", "host of STS, for --credential=pod; "+transport.DefaultSTS+" unless set")
 	text(&s.credential, "credential", "CREDENTIAL", "env", "the cloud's credential for --transport=invoke: env for TENCENTCLOUD_SECRETID and TENCENTCLOUD_SECRETKEY, pod for TKE's pod identity, or the folder of a mounted Secret with files of those names, read again for every call")
 	fs.IntVar(&s.batch, "batch", 1, "for --transport=url: how many events one request may carry when --parallel requests are under way already; 1 for one each")
 	fs.DurationVar(&s.SendTimeout, "send-timeout", 40*time.Second, "longest a function may take to answer; keep it above the functions' own timeout")
@@ -185,7 +187,7 @@ func (s *settings) credentials(log *slog.Logger) (common.CredentialIface, error)
 	case s.credential == "env":
 		return common.NewTokenCredential(s.secretID, s.key, s.session), nil
 	case s.credential == "pod":
-		return transport.NewPodIdentity(log)
+		return transport.NewPodIdentity(transport.PodIdentityOptions{Env: s.env, Endpoint: s.sts, Scheme: s.scheme, Log: log})
 	case filepath.IsAbs(s.credential):
 		return transport.NewMounted(s.credential, log)
 	}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 )
 
 // KeyFiles are the names of the files in a mounted Secret: id, key, and, for temporary
@@ -78,49 +76,3 @@ func (m *Mounted) GetSecretKey() string { _, key, _ := m.GetCredential(); return
 
 // GetToken gives the token, "" where the keys are not temporary.
 func (m *Mounted) GetToken() string { _, _, token := m.GetCredential(); return token }
-
-// PodIdentity is TKE's credential of a pod (OIDC): the pod's own token is changed for
-// temporary keys of a role, as the variables TKE_* say that TKE's webhook sets in pods
-// of a ServiceAccount with a role. The SDK renews the keys before they expire; what this
-// adds is that a start without the cloud's STS is no failure: the queue sends again.
-type PodIdentity struct {
-	provider common.Provider
-	log      *slog.Logger
-
-	mu   sync.Mutex
-	held common.CredentialIface
-}
-
-// NewPodIdentity makes one by the SDK's provider for TKE; it fails where the variables
-// are not set.
-func NewPodIdentity(log *slog.Logger) (*PodIdentity, error) {
-	p, err := common.DefaultTkeOIDCRoleArnProvider()
-	if err != nil {
-		return nil, fmt.Errorf("reading the pod's identity: %w", err)
-	}
-	return &PodIdentity{provider: p, log: log}, nil
-}
-
-// GetCredential gives id, key and token, nothing while the cloud gives none.
-func (p *PodIdentity) GetCredential() (id, key, token string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held == nil {
-		held, err := p.provider.GetCredential()
-		if err != nil {
-			p.log.Warn("there are no keys for the pod's identity", "error", err)
-			return "", "", ""
-		}
-		p.held = held
-	}
-	return p.held.GetCredential()
-}
-
-// GetSecretId gives the id.
-func (p *PodIdentity) GetSecretId() string { id, _, _ := p.GetCredential(); return id }
-
-// GetSecretKey gives the key.
-func (p *PodIdentity) GetSecretKey() string { _, key, _ := p.GetCredential(); return key }
-
-// GetToken gives the token.
-func (p *PodIdentity) GetToken() string { _, _, token := p.GetCredential(); return token }

@@ -1,14 +1,12 @@
 package transport
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 )
 
 // mount lays out a Secret as the kubelet does, version n of it.
@@ -56,27 +54,5 @@ func TestMountedKeysAreReadAgain(t *testing.T) {
 	mount(t, dir, "3", [3]string{"id-3", "", ""})
 	if diff := cmp.Diff([3]string{"id-2", "key-2", "token-2"}, get()); diff != "" {
 		t.Errorf("half a credential was taken: -want +got\n%s", diff)
-	}
-}
-
-// sts is a provider that fails at first.
-type sts struct{ failures int }
-
-func (s *sts) GetCredential() (common.CredentialIface, error) {
-	if s.failures > 0 {
-		s.failures--
-		return nil, errors.New("STS is away")
-	}
-	return common.NewTokenCredential("id", "key", "token"), nil
-}
-
-func TestPodIdentityWaitsForSTS(t *testing.T) {
-	p := &PodIdentity{provider: &sts{failures: 1}, log: slog.New(slog.DiscardHandler)}
-	if id, _, _ := p.GetCredential(); id != "" {
-		t.Errorf("got %q while there is none", id)
-	}
-	id, key, token := p.GetCredential()
-	if diff := cmp.Diff([3]string{"id", "key", "token"}, [3]string{id, key, token}); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
 	}
 }

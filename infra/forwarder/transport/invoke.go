@@ -62,8 +62,24 @@ func NewInvoke(o InvokeOptions) (*Invoke, error) {
 	return &Invoke{client: client, o: o}, nil
 }
 
+// renewed is a credential whose keys are only to be had from somebody, and end.
+type renewed interface {
+	common.CredentialIface
+	// Ready waits until there are keys.
+	Ready(ctx context.Context) error
+	// Reject is told that the API no longer takes the keys with that id.
+	Reject(id string)
+}
+
 // Send invokes the function with the event as it is.
 func (i *Invoke) Send(ctx context.Context, f event.Function, payload []byte) (event.Reply, error) {
+	keys, renews := i.o.Credential.(renewed)
+	if renews {
+		if err := keys.Ready(ctx); err != nil {
+			return event.Reply{}, &Failure{Code: "credential", Err: err}
+		}
+	}
+	used := i.o.Credential.GetSecretId()
 	req := scf.NewInvokeFunctionRequest()
 	req.FunctionName = common.StringPtr(i.o.Functions[f])
 	req.Qualifier = common.StringPtr("$DEFAULT")
@@ -73,6 +89,9 @@ func (i *Invoke) Send(ctx context.Context, f event.Function, payload []byte) (ev
 	}
 	resp, err := i.client.InvokeFunctionWithContext(ctx, req)
 	if err != nil {
+		if renews && begins(errorCode(err), "AuthFailure.TokenFailure", "AuthFailure.SecretIdNotFound") {
+			keys.Reject(used)
+		}
 		return event.Reply{}, invokeError(ctx, err)
 	}
 	if resp.Response == nil || resp.Response.Result == nil {
@@ -96,6 +115,14 @@ func invokeError(ctx context.Context, err error) error {
 		}
 	}
 	return fmt.Errorf("invoking: %w", err)
+}
+
+// errorCode is the API's code in err, "" for none.
+func errorCode(err error) string {
+	if e := (*tcerrors.TencentCloudSDKError)(nil); errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
 }
 
 // begins tells whether an API error code is one of those, or a particular case of one.
