@@ -222,14 +222,15 @@ func (c *Cluster) ClientKubeconfig(user string, groups ...string) ([]byte, error
 }
 
 // ServiceAccountToken returns a token of a service account, valid for about ttl
-// (the API server's shortest is ten minutes), by the TokenRequest API.
-func (c *Cluster) ServiceAccountToken(ctx context.Context, namespace, name string, ttl time.Duration) (string, error) {
+// (the API server's shortest is ten minutes), by the TokenRequest API; for the API server,
+// unless others are named that it is meant for.
+func (c *Cluster) ServiceAccountToken(ctx context.Context, namespace, name string, ttl time.Duration, audiences ...string) (string, error) {
 	client, err := kubernetes.NewForConfig(c.RESTConfig())
 	if err != nil {
 		return "", fmt.Errorf("making a client: %w", err)
 	}
 	seconds := int64(ttl.Seconds())
-	req := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
+	req := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, Audiences: audiences}}
 	got, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, req, metav1.CreateOptions{})
 	if err != nil {
 		return "", fmt.Errorf("requesting a token of %s/%s: %w", namespace, name, err)

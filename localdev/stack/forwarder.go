@@ -135,7 +135,7 @@ func (s *Stack) runForwarder(l node.Launch) (node.Process, error) {
 	return p, nil
 }
 
-// StartForwarder starts the forwarder with a transport, url or invoke, where none
+// StartForwarder starts the forwarder with a transport, url, invoke or ByIdentity, where none
 // runs, and waits until it is ready.
 func (s *Stack) StartForwarder(ctx context.Context, transport string) error {
 	r, err := s.StartReplica(ctx, "forwarder-0", transport)
@@ -164,7 +164,7 @@ func (s *Stack) StartReplica(ctx context.Context, identity, transport string) (*
 	if err != nil {
 		return nil, err
 	}
-	account, err := s.forwarderKey()
+	transport, keys, err := s.signing(ctx, identity, transport)
 	if err != nil {
 		return nil, err
 	}
@@ -177,8 +177,7 @@ func (s *Stack) StartReplica(ctx context.Context, identity, transport string) (*
 	for _, f := range event.Functions {
 		args = append(args, fmt.Sprintf("--%s-url=%s", f, s.SCF.URL(string(f))), fmt.Sprintf("--%s-function=%s", f, s.SCF.Function(string(f))))
 	}
-	env := []string{"EVENT_SECRET=" + s.EventSecret, "TENCENTCLOUD_SECRETID=" + account.SecretID, "TENCENTCLOUD_SECRETKEY=" + account.SecretKey}
-	p, err := Run(s.forwarder, args, env, prefixed{s.o.Log, identity + " "})
+	p, err := Run(s.forwarder, args, append(keys, "EVENT_SECRET="+s.EventSecret), prefixed{s.o.Log, identity + " "})
 	if err != nil {
 		return nil, fmt.Errorf("starting the forwarder: %w", err)
 	}

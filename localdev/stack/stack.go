@@ -30,6 +30,7 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/link"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/scf"
+	"github.com/clb-direct/clb-direct/localdev/sts"
 	"github.com/clb-direct/clb-direct/localdev/tc3"
 )
 
@@ -68,7 +69,8 @@ type Options struct {
 	// Virtual addresses then come from its Clients, and clients must have theirs from
 	// there, for its pods can't answer to loopback. Nil for none.
 	Kubelet *kubelet.Options
-	// Transport is how the forwarder reaches the functions: url (default) or invoke.
+	// Transport is how the forwarder reaches the functions: url (default), invoke, or
+	// ByIdentity.
 	Transport string
 	// NoForwarder leaves it out: events are the caller's to send.
 	NoForwarder bool
@@ -94,6 +96,8 @@ type Stack struct {
 	CLB     *clb.Server
 	SCF     *scf.Server
 	Store   *tc3.Store
+	// STS gives the forwarder's pods keys for their tokens.
+	STS *sts.Server
 	// Account signs API calls as a person with all rights would.
 	Account tc3.Credential
 	// Faults makes things go wrong.
@@ -159,6 +163,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		s.install,
 		s.startCLB,
 		s.startSCF,
+		s.startSTS,
 		s.startLink,
 		s.startNodes,
 		s.startKubelet,
@@ -289,6 +294,9 @@ func (s *Stack) Close() error {
 	}
 	if s.SCF != nil {
 		errs = append(errs, s.SCF.Close())
+	}
+	if s.STS != nil {
+		errs = append(errs, s.STS.Close())
 	}
 	if s.Nodes != nil {
 		errs = append(errs, s.Nodes.Close())

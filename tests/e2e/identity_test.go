@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/localdev/sts"
+)
+
+const replica = "forwarder-0"
+
+// "--credential=pod": keys for the pod's own token, of a role with infra/cam/forwarder.json
+// and no more, renewed for as long as it runs. What comes while there are none waits.
+func TestForwarderCallsByPodIdentity(t *testing.T) {
+	withoutForwarder(t)
+	s := newSpace(t)
+	via := s.via()
+	before := len(s.STS.Calls())
+	calls := func(want func(sts.Call) bool) (n int) {
+		for _, c := range s.STS.Calls()[before:] {
+			if want(c) {
+				n++
+			}
+		}
+		return n
+	}
+	given := func(c sts.Call) bool { return c.Code == "" }
+	s.STS.SetLifetime(4 * time.Second)
+	t.Cleanup(func() { s.STS.SetLifetime(0) })
+	startForwarder(t, stack.ByIdentity)
+	t.Cleanup(func() {
+		if err := shared.StopForwarder(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	s.service("web")
+	s.pods("a")
+	s.awaitReady("a")
+	s.await("the keys are renewed", func() (bool, string) { return calls(given) >= 3, fmt.Sprint(s.STS.Calls()[before:]) })
+	for _, c := range s.STS.Calls()[before:] {
+		if c.Code != "" || c.Subject != "system:serviceaccount:"+stack.Namespace+":forwarder" {
+			t.Errorf("want keys for the forwarder's ServiceAccount alone: %+v", c)
+		}
+	}
+
+	s.must(s.ProveIdentity(t.Context(), replica, "kubernetes"))
+	s.await("a wrong token is refused", func() (bool, string) {
+		return calls(func(c sts.Call) bool { return c.Code == "InvalidParameter.WebIdentityTokenError" }) > 0, fmt.Sprint(s.STS.Calls()[before:])
+	})
+	s.pods("b")
+	s.await("what can't be signed is counted as such", func() (bool, string) {
+		line := s.metric(`clb_direct_forwarder_sends_total{function="backends",result="credential"}`)
+		return line != "", line
+	})
+	if log := s.tail(5, "the pod's role gives no keys"); !strings.Contains(log, "WebIdentityTokenError") || !strings.Contains(log, "roleName/clb-direct-forwarder") {
+		t.Errorf("want the log to say which role, and what STS has against the token:\n%s", log)
+	}
+	s.deletePod("a") // nobody hears of that either
+	s.must(s.ProveIdentity(t.Context(), replica, ""))
+	s.awaitReady("b")
+	s.awaitPodGone("a")
+	lb := s.awaitBalancer("web")
+	s.awaitTargets(lb.ID, "TCP/80", target(s.getPod("b"), 80, 10))
+
+	// Keys that end before their time are taken for what they are.
+	s.STS.SetLifetime(0)
+	had := calls(given)
+	s.await("keys for long", func() (bool, string) { return calls(given) > had, fmt.Sprint(s.STS.Calls()[before:]) })
+	s.Store.Expire(time.Now())
+	s.pods("c")
+	s.awaitReady("c")
+	s.settled()
+	if got := via(); len(got) != 1 || got[0] != "InvokeFunction" {
+		t.Errorf("want functions invoked by InvokeFunction alone, got %v", got)
+	}
+	if line := s.metric("clb_direct_forwarder_dropped_total"); !strings.HasSuffix(strings.TrimSpace(line), " 0") {
+		t.Errorf("want nothing dropped: %q", line)
+	}
+}
