@@ -69,6 +69,28 @@ func (c *Client) Acquire(ctx context.Context, namespace, name, holder string, en
 	return l, l.write(ctx, op, holder, asked)
 }
 
+// Held tells whether somebody has the Lease of the given name now.
+func (c *Client) Held(ctx context.Context, namespace, name string) (bool, error) {
+	op := "looking at Lease " + name
+	if err := c.Check(ctx); err != nil {
+		return false, err
+	}
+	var object coordinationv1.Lease
+	err := c.leases.Get().Namespace(namespace).Resource("leases").Name(name).Do(ctx).Into(&object)
+	switch e := classify(op, err); {
+	case fault.Is(e, fault.NotFound):
+		return false, nil
+	case e != nil:
+		return false, e
+	}
+	now, err := c.clock.Now()
+	if err != nil {
+		return false, err
+	}
+	by, left := heldBy(&object, now)
+	return by != "" && left > 0, nil
+}
+
 // heldBy tells who holds a Lease at now, and for how long still.
 func heldBy(l *coordinationv1.Lease, now time.Time) (string, time.Duration) {
 	if l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "" || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {

@@ -33,10 +33,19 @@ func TestLease(t *testing.T) {
 		}
 	}
 
+	held := func(why string, want bool) {
+		t.Helper()
+		if got, err := b.Held(ctx, s.namespace, "lb-1"); err != nil || got != want {
+			t.Errorf("%s: held %t, %v", why, got, err)
+		}
+	}
+
+	held("there is none yet", false)
 	first, err := a.Acquire(ctx, s.namespace, "lb-1", "attempt-a", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	held("it was taken", true)
 	got, err := b.Acquire(ctx, s.namespace, "lb-1", "attempt-b", nil)
 	refused("somebody has it", got, err)
 	if after := fault.RetryAfter(err); after <= 0 || after > time.Second || !strings.Contains(err.Error(), "attempt-a") {
@@ -83,6 +92,7 @@ func TestLease(t *testing.T) {
 	if err := doubted.Release(ctx, false); err != nil {
 		t.Fatal(err)
 	}
+	held("it was released", false)
 	third, err := a.Acquire(ctx, s.namespace, "lb-1", "attempt-c", nil)
 	if err != nil {
 		t.Fatalf("released, it is free at once: %v", err)
@@ -97,6 +107,7 @@ func TestLease(t *testing.T) {
 	got, err = b.Acquire(ctx, s.namespace, "lb-1", "attempt-d", nil)
 	refused("three seconds are left", got, err)
 	s.age(t, "lb-1", -4*time.Second)
+	held("its time is over", false)
 	if _, err := b.Acquire(ctx, s.namespace, "lb-1", "attempt-d", nil); err != nil {
 		t.Errorf("its time is over: %v", err)
 	}

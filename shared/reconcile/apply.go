@@ -128,14 +128,29 @@ func (a *applier) isolate(ctx context.Context, targets []model.Target, write fun
 		}
 		if len(left) < len(targets) {
 			for _, group := range byListener(left) {
+				if a.giveWay(ctx) {
+					return
+				}
 				a.isolate(ctx, group, write, present)
 			}
 			return
 		}
 	}
+	if a.giveWay(ctx) {
+		return
+	}
 	half := (len(targets) + 1) / 2
 	a.isolate(ctx, targets[:half], write, present)
 	a.isolate(ctx, targets[half:], write, present)
+}
+
+// giveWay stops the search for what was refused when a drain waits: it may take tens of
+// calls. What it has got done stays, what is left is planned anew.
+func (a *applier) giveWay(ctx context.Context) bool {
+	if !a.stopped && a.awaited(ctx) {
+		a.stopped, a.reply.Continue = true, true
+	}
+	return a.stopped
 }
 
 // separable tells whether an error may be about one target among many, rather than

@@ -80,8 +80,14 @@ func (p *pass) backends(ctx context.Context, lb string) {
 	if len(todo.Waiting) > 0 {
 		p.reply.RequeueAfter(relieving)
 	}
-	a.run(ctx, todo.Steps)
+	// Somebody waits for what was lowered, and not for what else there is to do.
+	lower := slices.IndexFunc(todo.Steps, func(s plan.Step) bool { return s.Kind != plan.Lower })
+	if lower < 0 {
+		lower = len(todo.Steps)
+	}
+	a.run(ctx, todo.Steps[:lower])
 	a.drained(ctx)
+	a.run(ctx, todo.Steps[lower:])
 	a.report(ctx)
 }
 

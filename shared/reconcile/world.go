@@ -47,10 +47,6 @@ const (
 	verifyAfter = 3 * time.Second
 	// parkedAfter is when what the CLB refused is tried again.
 	parkedAfter = 30 * time.Second
-	// drainPatience is how long a pass that drains waits for the Lease, and drainAgain how
-	// often it tries.
-	drainPatience = 3 * time.Second
-	drainAgain    = 50 * time.Millisecond
 	// creating is when to look again at a CLB that is being made.
 	creating = time.Second
 	// parallel bounds concurrent Kubernetes requests of one pass.
@@ -67,6 +63,9 @@ type pass struct {
 	sessions []*clb.Session
 	// writing is when the pass came to its first write.
 	writing time.Time
+	// lb is the CLB whose Lease it has, gaveWay that it handed that over to a drain.
+	lb      string
+	gaveWay bool
 }
 
 func (w *World) begin(req event.Request) *pass {
@@ -108,15 +107,18 @@ func (p *pass) wrote(what string, n int) {
 	p.reply.Writes[what] += n
 }
 
-// spent tells whether the pass should hand over before it starts another write.
-// What it took to read isn't counted: a pass that reads for longer would never write.
+// spent tells whether the pass should hand over before it starts another write: its time
+// is up, or a drain waits. What it took to read isn't counted, and nobody waits so urgently
+// that one write isn't made: a pass that reads for long would never write.
 func (p *pass) spent(ctx context.Context) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.writing.IsZero() {
+	first := p.writing.IsZero()
+	if first {
 		p.writing = p.Now()
 	}
-	return p.late(ctx, reserve) || p.Now().Sub(p.writing) >= handOver
+	over := p.late(ctx, reserve) || p.Now().Sub(p.writing) >= handOver
+	p.mu.Unlock()
+	return over || !first && p.awaited(ctx)
 }
 
 // late tells whether the function's own time is nearly over.
@@ -138,6 +140,7 @@ func (p *pass) lock(ctx context.Context, lb string) (s *clb.Session, release fun
 	if lease.Doubtful {
 		s.Doubt()
 	}
+	p.lb = lb
 	return s, func() {
 		// The pass's own time may be over; the Lease is better given back all the same.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -145,27 +148,8 @@ func (p *pass) lock(ctx context.Context, lb string) (s *clb.Session, release fun
 		if err := lease.Release(ctx, s.Doubtful()); err != nil {
 			p.Log.Warn("releasing the lease", "loadBalancer", lb, "error", err)
 		}
+		p.letPass(ctx)
 	}, true
-}
-
-// acquire takes the CLB's Lease. Who finds it held comes again, but a drain waits for it:
-// a container is held meanwhile, and whoever holds the Lease may take it again and again
-// between the tries of somebody who comes later.
-func (p *pass) acquire(ctx context.Context, lb string) (*kube.Lease, error) {
-	began := p.Now()
-	for {
-		lease, err := p.Kube.Acquire(ctx, p.LeaseNamespace, "clb-direct-"+lb, p.req.Sync.Attempt, p.req.Sync.Ended)
-		if !fault.Is(err, fault.Conflict) || !p.req.Sync.Drains() || p.Now().Sub(began) > drainPatience {
-			return lease, err
-		}
-		timer := time.NewTimer(drainAgain)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, err
-		case <-timer.C:
-		}
-	}
 }
 
 // fail records an error and makes sure that somebody comes again for it.

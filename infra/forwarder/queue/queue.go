@@ -339,6 +339,14 @@ func (q *Queue) nudge() {
 	}
 }
 
+// Busy tells whether a send of the partition is under way that drains nothing.
+func (q *Queue) Busy(k work.Key) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[k]
+	return e != nil && e.inFlight && !e.sending.Drains()
+}
+
 // Stats is what a queue looks like now, by function.
 type Stats struct {
 	// Waiting counts partitions with something unsent, Sending those being sent,

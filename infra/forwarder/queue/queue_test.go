@@ -462,3 +462,24 @@ func TestNewsShortensALongBackoff(t *testing.T) {
 		}
 	})
 }
+
+// A partition is busy for a drain while a pass is under way that it isn't part of. Another
+// drain is soon over, and those that come meanwhile go together.
+func TestBusy(t *testing.T) {
+	run(t, nil, time.Second, func(q *Queue, _ func() []Sending) {
+		check := func(why string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if got := q.Busy(backends); got != want {
+				t.Errorf("%s: got %t", why, got)
+			}
+		}
+		check("nothing is under way", false)
+		q.Add(mark(backends, "a"))
+		check("a pass is", true)
+		time.Sleep(2 * time.Second)
+		check("it is over", false)
+		q.Add(work.Mark{Key: backends, Look: work.Of(event.Pod{Name: "a", Draining: "app=c-1"})})
+		check("a drain is", false)
+	})
+}

@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,4 +76,38 @@ func TestDrainsWhileLeading(t *testing.T) {
 	if diff := cmp.Diff([]string{"a app=c-1"}, f.drained()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+}
+
+// dragging functions take ten seconds for everything but a drain.
+type dragging struct{ *functions }
+
+func (s dragging) Send(ctx context.Context, to event.Function, payload []byte) (event.Reply, error) {
+	if !strings.Contains(string(payload), "draining") {
+		time.Sleep(10 * time.Second)
+	}
+	return s.functions.Send(ctx, to, payload)
+}
+
+// TestDrainsBesideAPass: a drain doesn't wait in the queue for a pass over its CLB that is
+// under way, as that gives way only to an attempt that waits.
+func TestDrainsBesideAPass(t *testing.T) {
+	f := &functions{t: t}
+	synctest.Test(t, func(t *testing.T) {
+		x := index.New(desired.Policy{Cluster: "cls-1", Claim: desired.ByAnnotation})
+		x.SetService(service("default", "web", "lb-1"))
+		r := New(Options{Index: x, Transport: dragging{f}, Timeout: 30 * time.Second, Log: slog.New(slog.DiscardHandler),
+			Queue: queue.Options{Now: time.Now, Random: func() float64 { return 0.5 }}})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { r.RunDrains(ctx) })
+		running.Go(func() { r.Lead(ctx) })
+		synctest.Wait()
+		r.Drain([]work.Mark{drainMark("a")})
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"a app=c-1"}, f.drained()); diff != "" {
+			t.Errorf("while a pass is under way: -want +got:\n%s", diff)
+		}
+		cancel()
+		running.Wait()
+	})
 }

@@ -53,7 +53,8 @@ type Meter interface {
 type Relay struct {
 	o      Options
 	budget budget.Budget
-	// drains is for what somebody waits for while another replica leads.
+	// drains is for what somebody waits for while another replica leads, or a pass over the
+	// same CLB is under way.
 	drains *queue.Queue
 
 	mu       sync.Mutex
@@ -90,18 +91,23 @@ func (r *Relay) queueOptions() queue.Options {
 
 // Drain takes in marks that must be sent whether this replica leads or not. While it
 // does, they go with everything else that is about their CLB, so that no two passes of
-// ours wait for each other.
+// ours wait for each other; but not behind a pass that is under way: that can only be
+// told by another attempt that a drain waits, and gives way.
 func (r *Relay) Drain(marks []work.Mark) {
 	r.mu.Lock()
 	q := r.queue
 	r.mu.Unlock()
-	if q == nil {
-		q = r.drains
+	for _, m := range marks {
+		if q == nil || q.Busy(m.Key) {
+			r.drains.Add(m)
+			continue
+		}
+		q.Add(m)
 	}
-	q.Add(marks...)
 }
 
-// RunDrains sends what Drain took in while another replica led, until ctx ends.
+// RunDrains sends what Drain took in and the leader's queue has no place for, until ctx
+// ends.
 func (r *Relay) RunDrains(ctx context.Context) { r.drains.Run(ctx) }
 
 // Offer takes in marks. They are dropped unless Lead runs, which begins with

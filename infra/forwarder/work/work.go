@@ -63,6 +63,16 @@ func Of(pods ...event.Pod) Look {
 // Empty tells whether there is nothing to look at.
 func (l Look) Empty() bool { return !l.All && len(l.Objects) == 0 && len(l.pods) == 0 }
 
+// Drains tells that somebody waits for pods to be drained.
+func (l Look) Drains() bool {
+	for k := range l.pods {
+		if k.draining != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Len is how many pods are named.
 func (l Look) Len() int { return len(l.pods) }
 
