@@ -207,6 +207,9 @@ func (r *Relay) send(ctx context.Context, s queue.Sending) queue.Outcome {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
+	if data.Drains() {
+		ctx = transport.Urgent(ctx)
+	}
 	reply, err := r.o.Transport.Send(ctx, s.Function, payload)
 	// Where ctx was cancelled it was us who gave up; and nobody asks about other functions,
 	// whose partitions come and go with load balancers.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,9 +35,15 @@ type lane struct {
 	busy    int
 }
 
+type urgent struct{}
+
+// Urgent is a context for an event that goes before others where they wait.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgent{}, true) }
+
 // parcel is an event on its way.
 type parcel struct {
 	ctx     context.Context
+	urgent  bool
 	payload []byte
 	reply   event.Reply
 	err     error
@@ -45,7 +52,7 @@ type parcel struct {
 
 // Send posts the event, with others if need be.
 func (b *Batch) Send(ctx context.Context, f event.Function, payload []byte) (event.Reply, error) {
-	p := &parcel{ctx: ctx, payload: payload, done: make(chan struct{})}
+	p := &parcel{ctx: ctx, urgent: ctx.Value(urgent{}) != nil, payload: payload, done: make(chan struct{})}
 	b.mu.Lock()
 	if b.lanes == nil {
 		b.lanes = map[event.Function]*lane{}
@@ -55,7 +62,7 @@ func (b *Batch) Send(ctx context.Context, f event.Function, payload []byte) (eve
 		l = &lane{}
 		b.lanes[f] = l
 	}
-	l.waiting = append(l.waiting, p)
+	l.put(p)
 	if l.busy < b.Width {
 		l.busy++
 		go b.carry(f, l)
@@ -67,6 +74,17 @@ func (b *Batch) Send(ctx context.Context, f event.Function, payload []byte) (eve
 	case <-ctx.Done():
 		return event.Reply{}, fmt.Errorf("posting event: %w", ctx.Err())
 	}
+}
+
+// put has a parcel wait behind those that came before it, an urgent one behind such alone.
+func (l *lane) put(p *parcel) {
+	at := len(l.waiting)
+	if p.urgent {
+		if i := slices.IndexFunc(l.waiting, func(o *parcel) bool { return !o.urgent }); i >= 0 {
+			at = i
+		}
+	}
+	l.waiting = slices.Insert(l.waiting, at, p)
 }
 
 // Close lets go of idle connections.
@@ -83,7 +101,7 @@ func (b *Batch) carry(f event.Function, l *lane) {
 	}
 }
 
-// load takes as many parcels as go into one request, the oldest first, nil for none: then
+// load takes as many parcels as go into one request, the first first, nil for none: then
 // the lane has one carrier less.
 func (b *Batch) load(l *lane) []*parcel {
 	b.mu.Lock()

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/clb-direct/clb-direct/shared/event"
 )
 
@@ -261,5 +263,29 @@ func TestThrottledAndRefusedAreKnown(t *testing.T) {
 				t.Errorf("%s: got %+v", c.reason, f)
 			}
 		})
+	}
+}
+
+// TestUrgentGoesFirst: what a drain sends is before what else waits for a connection, in
+// the order in which it came, and everything is carried once.
+func TestUrgentGoesFirst(t *testing.T) {
+	b := &Batch{Most: 2}
+	l := &lane{}
+	for _, name := range []string{"a", "b", "C", "d", "E"} {
+		l.put(&parcel{payload: []byte(name), urgent: name < "a"})
+	}
+	var got []string
+	for load := b.load(l); load != nil; load = b.load(l) {
+		var names string
+		for _, p := range load {
+			names += string(p.payload)
+		}
+		got = append(got, names)
+		if len(got) == 1 {
+			l.put(&parcel{payload: []byte("F"), urgent: true})
+		}
+	}
+	if diff := cmp.Diff([]string{"CE", "Fa", "bd"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
