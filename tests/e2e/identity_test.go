@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/localdev/sts"
+	"github.com/clb-direct/clb-direct/shared/desired"
 )
 
 const replica = "forwarder-0"
@@ -28,6 +30,16 @@ func TestForwarderCallsByPodIdentity(t *testing.T) {
 		return n
 	}
 	given := func(c sts.Call) bool { return c.Code == "" }
+	// until has something to send until STS was asked: keys are renewed for what is sent.
+	weight := 0
+	until := func(why, pod string, cond func() bool) {
+		t.Helper()
+		s.await(why, func() (bool, string) {
+			weight = weight%100 + 1
+			s.annotate(pod, desired.CustomWeight, strconv.Itoa(weight))
+			return cond(), fmt.Sprint(s.STS.Calls()[before:])
+		})
+	}
 	s.STS.SetLifetime(4 * time.Second)
 	t.Cleanup(func() { s.STS.SetLifetime(0) })
 	startForwarder(t, stack.ByIdentity)
@@ -40,7 +52,7 @@ func TestForwarderCallsByPodIdentity(t *testing.T) {
 	s.service("web")
 	s.pods("a")
 	s.awaitReady("a")
-	s.await("the keys are renewed", func() (bool, string) { return calls(given) >= 3, fmt.Sprint(s.STS.Calls()[before:]) })
+	until("the keys are renewed", "a", func() bool { return calls(given) >= 3 })
 	for _, c := range s.STS.Calls()[before:] {
 		if c.Code != "" || c.Subject != "system:serviceaccount:"+stack.Namespace+":forwarder" {
 			t.Errorf("want keys for the forwarder's ServiceAccount alone: %+v", c)
@@ -48,8 +60,8 @@ func TestForwarderCallsByPodIdentity(t *testing.T) {
 	}
 
 	s.must(s.ProveIdentity(t.Context(), replica, "kubernetes"))
-	s.await("a wrong token is refused", func() (bool, string) {
-		return calls(func(c sts.Call) bool { return c.Code == "InvalidParameter.WebIdentityTokenError" }) > 0, fmt.Sprint(s.STS.Calls()[before:])
+	until("a wrong token is refused", "a", func() bool {
+		return calls(func(c sts.Call) bool { return c.Code == "InvalidParameter.WebIdentityTokenError" }) > 0
 	})
 	s.pods("b")
 	s.await("what can't be signed is counted as such", func() (bool, string) {
@@ -69,15 +81,16 @@ func TestForwarderCallsByPodIdentity(t *testing.T) {
 	// Keys that end before their time are taken for what they are.
 	s.STS.SetLifetime(0)
 	had := calls(given)
-	s.await("keys for long", func() (bool, string) { return calls(given) > had, fmt.Sprint(s.STS.Calls()[before:]) })
+	until("keys for long", "b", func() bool { return calls(given) > had })
+	s.annotate("b", desired.CustomWeight, nil)
 	s.Store.Expire(time.Now())
 	s.pods("c")
 	s.awaitReady("c")
-	s.settled()
 	if got := via(); len(got) != 1 || got[0] != "InvokeFunction" {
 		t.Errorf("want functions invoked by InvokeFunction alone, got %v", got)
 	}
 	if line := s.metric("clb_direct_forwarder_dropped_total"); !strings.HasSuffix(strings.TrimSpace(line), " 0") {
 		t.Errorf("want nothing dropped: %q", line)
 	}
+	s.settled()
 }
