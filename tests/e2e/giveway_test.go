@@ -1,13 +1,18 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/fault"
 	"github.com/clb-direct/clb-direct/localdev/node"
+	"github.com/clb-direct/clb-direct/shared/event"
+	"github.com/clb-direct/clb-direct/shared/model"
 )
 
 // crowd is how many pods a long pass binds.
@@ -86,5 +91,44 @@ func TestDrainWaitsForNoPass(t *testing.T) {
 	t.Logf("a pass of %s: the drain came %s after it began and waited for %s", whole.Round(time.Millisecond), asked.Sub(began).Round(time.Millisecond), waited.Round(time.Millisecond))
 	if 2*waited > rest {
 		t.Errorf("want less than half of the rest of the pass, which is %s", rest)
+	}
+}
+
+// Somebody waits for what a pass has lowered, and not for what else it has to do: by the
+// time that it binds a pod, another that it drains says that it is drained.
+func TestDrainedIsToldBeforeAnythingElseIsDone(t *testing.T) {
+	s := newSpace(t)
+	s.service("web")
+	lb := s.awaitBalancer("web")
+	s.pods("a", "b")
+	s.awaitReady("a", "b")
+	withoutForwarder(t)
+	s.pods("c")
+	s.awaitIP("c")
+	a := s.getPod("a")
+	told := make(chan bool, 1)
+	t.Cleanup(s.CLB.Intercept(func(ctx context.Context, c clb.Call) *clb.Fault {
+		if c.Action != "BatchRegisterTargets" || c.LoadBalancerID != lb.ID {
+			return nil
+		}
+		p, err := s.client.CoreV1().Pods(s.name).Get(ctx, "a", metav1.GetOptions{})
+		select {
+		case told <- err == nil && is(p, model.DrainedType):
+		default:
+		}
+		return nil
+	}))
+	data := s.syncs()[lb.ID]
+	data.Pods = []event.Pod{{Namespace: a.Namespace, Name: a.Name, UID: string(a.UID), IP: a.Status.PodIP, Draining: "nginx=" + a.Status.ContainerStatuses[0].ContainerID}}
+	if r := s.sender().must(t, event.Backends, data); r.Failure != nil {
+		t.Fatalf("%+v", r.Failure)
+	}
+	select {
+	case was := <-told:
+		if !was {
+			t.Error("a pod is bound before the one that is drained says so")
+		}
+	default:
+		t.Error("the pass has bound nothing")
 	}
 }
