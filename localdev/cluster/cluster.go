@@ -225,7 +225,7 @@ func (c *Cluster) ClientKubeconfig(user string, groups ...string) ([]byte, error
 // (the API server's shortest is ten minutes), by the TokenRequest API; for the API server,
 // unless others are named that it is meant for.
 func (c *Cluster) ServiceAccountToken(ctx context.Context, namespace, name string, ttl time.Duration, audiences ...string) (string, error) {
-	client, err := kubernetes.NewForConfig(c.RESTConfig())
+	client, err := kubernetes.NewForConfig(Patient(c.RESTConfig()))
 	if err != nil {
 		return "", fmt.Errorf("making a client: %w", err)
 	}

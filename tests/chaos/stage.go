@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/clb"
+	"github.com/clb-direct/clb-direct/localdev/cluster"
 	"github.com/clb-direct/clb-direct/localdev/node"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/shared/model"
@@ -101,7 +102,8 @@ func perform(ctx context.Context, o options, plan *plan, r *report) (err error) 
 	}
 	cfg := s.Cluster.RESTConfig()
 	cfg.QPS = -1
-	if s.client, err = kubernetes.NewForConfig(cfg); err != nil {
+	// Rounds go on although the API server is away.
+	if s.client, err = kubernetes.NewForConfig(cluster.Patient(cfg)); err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
 	if s.account, err = setting.NewAccount(s.Stack); err != nil {
