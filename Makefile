@@ -47,6 +47,7 @@ e2e: ## the end-to-end suite, on a real control plane
 e2e-kubelet: containerd ## rolling updates, restarts, evictions and node shutdown on the real kubelet; needs root (report: out/e2e-kubelet.json)
 	$(GO) run ./tests/kubelet -o out/e2e-kubelet.json
 	$(GO) test -count=1 -timeout 20m ./localdev/kubelet/...
+	$(GO) test -count=1 -timeout 20m -run TestCommandsOnTheRealKubelet ./tests/docs -args -kubelet
 
 e2e-profiles: ## the end-to-end tests that depend on what is disputed about CLB, under each other answer
 	$(GO) test -count=1 -timeout 20m ./tests/e2e -args -profile all
@@ -84,11 +85,14 @@ conformance: ## hold the CLB and SCF emulators to the documents, fact by fact (r
 conformance-mutants: ## switch off rules of the emulators one at a time: the suite must notice each (report: out/conformance-mutants.json)
 	$(GO) run ./tests/conformance/mutants -o out/conformance-mutants.json
 
+commands: ## the commands of README and docs that CI is too short for, run from the text: hours; writes out/commands.json (ONLY=regexp)
+	$(GO) run ./tests/manual/commands -o out/commands.json $(if $(ONLY),-only '$(ONLY)')
+
 model: ## the production code through 1,000,000 random interleavings, then with rules switched off (report: out/model.json)
 	$(GO) run ./tests/model/mutants -o out/model.json
 
-results: ## docs/results.md and its plots, from the reports in out/ (REPORTS=folder for others; COMMIT= for those that don't say theirs)
-	$(GO) run ./tests/results -reports $(or $(REPORTS),out) $(if $(COMMIT),-commit $(COMMIT))
+results: ## docs/results.md and its plots, from the reports in out/ (REPORTS=folder for others; DOCS=folder to write elsewhere; COMMIT= for those that don't say theirs)
+	$(GO) run ./tests/results -reports $(or $(REPORTS),out) $(if $(DOCS),-docs $(DOCS)) $(if $(COMMIT),-commit $(COMMIT))
 
 # By number, not by time: Go 1.26 may report the end of a time as the target's failure
 # (golang/go#75804).
@@ -157,4 +161,4 @@ containerd:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends containerd runc containernetworking-plugins iproute2 dbus-daemon >/dev/null; } || true
 
 FORCE:
-.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos chaos-short conformance conformance-mutants model results fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE
+.PHONY: help demo demo-ingress demo-rollout up down resync explain test race e2e e2e-kubelet e2e-profiles bench bench-rules bench-emulator lifecycle drift chaos chaos-short conformance conformance-mutants commands model results fuzz package deploy manifests verify clean cc node containerd deploy-check FORCE

@@ -33,6 +33,9 @@ func New(ctx context.Context, root, home, kubeconfig string) (*Helm, error) {
 	return &Helm{program: program, home: home, kubeconfig: kubeconfig}, nil
 }
 
+// Program is where it is.
+func (h *Helm) Program() string { return h.program }
+
 // Run runs helm and gives what it printed; the error has that too.
 func (h *Helm) Run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, h.program, args...)

@@ -117,8 +117,12 @@ func (s *Stack) runForwarder(l node.Launch) (node.Process, error) {
 	if err := writeKubeconfig(kubeconfig, s.link.Addr(), s.Cluster, token); err != nil {
 		return nil, err
 	}
+	identity, err := s.admitIdentity(ctx, l.Pod)
+	if err != nil {
+		return nil, err
+	}
 	hook := net.JoinHostPort(l.IP.String(), "8443")
-	env := append(l.Env, "LISTEN="+net.JoinHostPort(l.IP.String(), "8080"), "WEBHOOK_LISTEN="+hook)
+	env := append(append(l.Env, identity...), "LISTEN="+net.JoinHostPort(l.IP.String(), "8080"), "WEBHOOK_LISTEN="+hook)
 	p, err := Run(s.forwarder, append(l.Args, "--kubeconfig="+kubeconfig), env, prefixed{s.o.Log, l.Pod.Name + " "})
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", l.Container.Image, err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/cam"
@@ -78,16 +80,38 @@ func (s *Stack) trusted(issuer string) (cam.Trust, error) {
 // its environment.
 func (s *Stack) signing(ctx context.Context, identity, transport string) (string, []string, error) {
 	if transport != ByIdentity {
-		key, err := s.forwarderKey()
+		key, err := s.Key("forwarder", "forwarder.json")
 		return transport, []string{"TENCENTCLOUD_SECRETID=" + key.SecretID, "TENCENTCLOUD_SECRETKEY=" + key.SecretKey}, err
 	}
 	if err := s.ProveIdentity(ctx, identity, audience); err != nil {
 		return "", nil, err
 	}
-	return "invoke", []string{
-		"CREDENTIAL=pod", "STS_ENDPOINT=" + s.STS.Endpoint(),
-		"TKE_REGION=" + Region, "TKE_PROVIDER_ID=" + ClusterID, "TKE_ROLE_ARN=" + cam.Role(role), "TKE_WEB_IDENTITY_TOKEN_FILE=" + s.proof(identity),
-	}, nil
+	return "invoke", append(s.injected(identity, RoleARN()), "CREDENTIAL=pod", "STS_ENDPOINT="+s.STS.Endpoint()), nil
+}
+
+// RoleARN names the forwarder's role in the account.
+func RoleARN() string { return cam.Role(role) }
+
+// injected is what TKE's add-on pod-identity-webhook adds to a pod's environment.
+func (s *Stack) injected(identity, arn string) []string {
+	return []string{"TKE_REGION=" + Region, "TKE_PROVIDER_ID=" + ClusterID, "TKE_ROLE_ARN=" + arn, "TKE_WEB_IDENTITY_TOKEN_FILE=" + s.proof(identity)}
+}
+
+// admitIdentity does for a pod what that add-on does if its ServiceAccount says so.
+func (s *Stack) admitIdentity(ctx context.Context, pod *corev1.Pod) ([]string, error) {
+	client, err := kubernetes.NewForConfig(s.Cluster.RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	account, err := client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, pod.Spec.ServiceAccountName, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading ServiceAccount %s: %w", pod.Spec.ServiceAccountName, err)
+	}
+	arn := account.Annotations["tke.cloud.tencent.com/role-arn"]
+	if arn == "" {
+		return nil, nil
+	}
+	return s.injected(pod.Name, arn), s.ProveIdentity(ctx, pod.Name, account.Annotations["tke.cloud.tencent.com/audience"])
 }
 
 func (s *Stack) proof(identity string) string {

@@ -23,17 +23,21 @@ func (s *Stack) granted(name string) ([]cam.Policy, error) {
 	return []cam.Policy{p}, nil
 }
 
-// forwarderKey is a key that may do what the forwarder needs.
-func (s *Stack) forwarderKey() (tc3.Credential, error) {
-	policies, err := s.granted("forwarder.json")
-	if err != nil {
+// Key makes a key of the account that may do what some files of infra/cam say, and no
+// more.
+func (s *Stack) Key(principal string, policies ...string) (tc3.Credential, error) {
+	c := tc3.Credential{SecretID: "AKID" + principal, Principal: principal}
+	for _, name := range policies {
+		granted, err := s.granted(name)
+		if err != nil {
+			return tc3.Credential{}, err
+		}
+		c.Policies = append(c.Policies, granted...)
+	}
+	var err error
+	if c.SecretKey, err = secret(); err != nil {
 		return tc3.Credential{}, err
 	}
-	key, err := secret()
-	if err != nil {
-		return tc3.Credential{}, err
-	}
-	c := tc3.Credential{SecretID: "AKIDforwarder", SecretKey: key, Principal: "forwarder", Policies: policies}
 	s.Store.Add(c)
 	return c, nil
 }

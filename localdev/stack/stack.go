@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -226,7 +227,7 @@ func (s *Stack) startSCF(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the functions' token: %w", err)
 	}
-	s.Env = map[string]string{
+	return s.deploy(ctx, map[string]string{
 		"STAGE": "dev", "REGION": Region, "VPC_ID": VPC, "SUBNET_ID": Subnet, "FUNCTION_ROLE_NAME": "clb-direct",
 		"CLUSTER_ID": ClusterID, "CLAIM": s.o.Claim, "NETWORK": s.o.Network,
 		"KUBE_SERVER":  s.Cluster.Server,
@@ -234,9 +235,13 @@ func (s *Stack) startSCF(ctx context.Context) error {
 		"KUBE_TOKEN":   token,
 		"CLB_ENDPOINT": "http://" + s.CLB.Endpoint(),
 		"EVENT_SECRET": s.EventSecret,
-	}
+	}, filepath.Join(s.o.Root, "serverless.yml"))
+}
+
+func (s *Stack) deploy(ctx context.Context, env map[string]string, manifest string) (err error) {
+	s.Env = env
 	o := s.o.SCF
-	o.Package, o.Manifest = s.Bundle, filepath.Join(s.o.Root, "serverless.yml")
+	o.Package, o.Manifest = s.Bundle, manifest
 	o.Env, o.Store, o.Stderr = s.Env, s.Store, s.o.Log
 	o.Timers = s.o.Timers
 	if o.RolePolicies == nil {
@@ -248,13 +253,39 @@ func (s *Stack) startSCF(ctx context.Context) error {
 	return err
 }
 
-// Redeploy deploys the functions anew, with a token of the ServiceAccount as it is now:
-// their URLs are others then.
-func (s *Stack) Redeploy(ctx context.Context) error {
+// Deploy deploys what is in a clone of the tree, as the scf command line would: its
+// serverless.yml with the .env beside it, and the package that `make package` left there.
+// The functions' URLs are others then.
+func (s *Stack) Deploy(ctx context.Context, dir string) error {
+	env, err := variables(filepath.Join(dir, ".env"))
+	if err != nil {
+		return err
+	}
 	if err := s.SCF.Close(); err != nil {
 		return err
 	}
-	return s.startSCF(ctx)
+	s.Bundle = filepath.Join(dir, "out", "clb-direct.zip")
+	return s.deploy(ctx, env, filepath.Join(dir, "serverless.yml"))
+}
+
+// variables reads NAME=value lines, a comment being a line of its own.
+func variables(path string) (map[string]string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(string(raw)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, found := strings.Cut(line, "=")
+		if !found {
+			return nil, fmt.Errorf("reading %s: %q is not NAME=value", path, line)
+		}
+		out[name] = value
+	}
+	return out, nil
 }
 
 func (s *Stack) startNodes(ctx context.Context) (err error) {

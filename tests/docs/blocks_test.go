@@ -1,22 +1,16 @@
 // Package docs holds README.md and docs/ to their word: every command in them is run from
-// the text itself, or, where it takes an account, checked in form; every Event, alert and
+// the text itself, here or by who else is named (package manual); every Event, alert and
 // annotation of the code is written up; every link leads somewhere.
-//
-// The fence of a block of commands says how it is tested:
-//
-//	```sh test=ci       each line is run, as it stands, by .ci/run (or by a target that it runs)
-//	```sh test=stack    run here, line by line, on what it starts itself
-//	```sh test=machine  needs what not every machine has, and CI runs another of its kind: in form
-//	```sh test=account  needs an account: targets, files, flags and the chart's values are checked
 package docs
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,252 +18,228 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/clb-direct/clb-direct/localdev/helm"
+	"github.com/clb-direct/clb-direct/localdev/cluster"
+	"github.com/clb-direct/clb-direct/tests/manual"
 )
 
 const root = "../.."
 
-// pages are the documents, by their path below the root.
-func pages(t *testing.T) map[string]string {
+// onKubelet has the commands run that need a node with the real kubelet, and nothing else.
+var onKubelet = flag.Bool("kubelet", false, "run the commands that need a node with the real kubelet")
+
+func pages(t *testing.T) manual.Manual {
 	t.Helper()
-	out := map[string]string{}
-	for _, pattern := range []string{"README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/*.md"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("finding %s: %v %v", pattern, found, err)
-		}
-		for _, path := range found {
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, err := filepath.Rel(root, path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out[name] = string(raw)
-		}
+	m, err := manual.Read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func targets(t *testing.T) map[string]manual.Target {
+	t.Helper()
+	out, err := manual.Targets(root)
+	if err != nil || len(out) < 20 {
+		t.Fatalf("%d targets: %v", len(out), err)
 	}
 	return out
 }
 
-// block is a fenced one.
-type block struct {
-	page, info string
-	lines      []string
-}
-
-func (b block) test() string {
-	_, how, _ := strings.Cut(b.info, "test=")
-	return how
-}
-
-var fence = regexp.MustCompile("(?ms)^ *```([^\n]*)\n(.*?)^ *```")
-
-func blocks(t *testing.T) []block {
+func stages(t *testing.T) []string {
 	t.Helper()
-	var out []block
-	for page, text := range pages(t) {
-		for _, m := range fence.FindAllStringSubmatch(text, -1) {
-			b := block{page: page, info: m[1]}
-			for line := range strings.SplitSeq(m[2], "\n") {
-				if command, _, _ := strings.Cut(line, " # "); strings.TrimSpace(command) != "" {
-					b.lines = append(b.lines, strings.TrimSpace(command))
-				}
-			}
-			out = append(out, b)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b block) int { return strings.Compare(a.page, b.page) })
-	return out
-}
-
-// tested are the blocks that say that they are tested so. The Chinese README has those of
-// the English one.
-func tested(t *testing.T, how string) []block {
-	t.Helper()
-	var out []block
-	for _, b := range blocks(t) {
-		if b.test() == how && b.page != "README.zh.md" {
-			out = append(out, b)
-		}
-	}
-	if len(out) == 0 {
-		t.Fatalf("no block is tested by %s", how)
+	out, err := manual.Stages(root)
+	if err != nil || len(out) < 5 {
+		t.Fatalf("%d stages: %v", len(out), err)
 	}
 	return out
 }
 
-func TestEveryBlockOfCommandsSaysHowItIsTested(t *testing.T) {
-	for _, b := range blocks(t) {
-		shell := strings.HasPrefix(b.info, "sh") || strings.HasPrefix(b.info, "bash") || strings.HasPrefix(b.info, "console")
-		if shell && !slices.Contains([]string{"ci", "stack", "machine", "account"}, b.test()) {
-			t.Errorf("%s: a block of commands is tested nowhere: ```%s\n%s", b.page, b.info, strings.Join(b.lines, "\n"))
+func TestEveryBlockOfCommandsSaysWhoRunsIt(t *testing.T) {
+	for _, b := range pages(t).Blocks() {
+		if b.Shell() && !slices.Contains([]string{"ci", "stack", "up", "kubelet", "lifecycle"}, b.Test()) {
+			t.Errorf("%s, %q: nobody runs this block: ```%s\n%s", b.Page, b.Heading, b.Info, b.Text)
 		}
 	}
 }
 
 func TestChineseReadmeHasTheSameBlocks(t *testing.T) {
-	all := map[string][]block{}
-	for _, b := range blocks(t) {
-		name := b.page
-		b.page = ""
+	all := map[string][]manual.Block{}
+	for _, b := range pages(t).Blocks() {
+		name := b.Page
+		b.Page, b.Heading = "", ""
 		all[name] = append(all[name], b)
 	}
-	if diff := cmp.Diff(all["README.md"], all["README.zh.md"], cmp.AllowUnexported(block{})); diff != "" {
-		t.Errorf("-README.md +README.zh.md:\n%s", diff)
+	if diff := cmp.Diff(all["README.md"], all[manual.Chinese]); diff != "" {
+		t.Errorf("-README.md +%s:\n%s", manual.Chinese, diff)
 	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(root, path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
-}
-
-// targets are those of the Makefile.
-func targets(t *testing.T) map[string]bool {
-	t.Helper()
-	out := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
-		out[m[1]] = true
-	}
-	return out
 }
 
 // What is tested by CI is what CI runs.
 func TestCommandsOfCIAreRunByCI(t *testing.T) {
-	ci := read(t, ".ci/run")
-	for _, b := range tested(t, "ci") {
-		for _, line := range b.lines {
-			if !regexp.MustCompile(`(?m)^stage [a-z0-9-]+ ` + regexp.QuoteMeta(line) + `( |$)`).MatchString(ci) {
-				t.Errorf("%s: %q is not run by .ci/run", b.page, line)
+	for _, b := range pages(t).By("ci") {
+		for _, line := range b.Lines() {
+			if !manual.Ran(stages(t), line) {
+				t.Errorf("%s: %q is not run by .ci/run", b.Page, line)
 			}
 		}
 	}
 }
 
-// Every make target that the text names is there.
-func TestTargetsThatAreNamedExist(t *testing.T) {
-	known := targets(t)
-	for page, text := range pages(t) {
-		for _, m := range regexp.MustCompile("`make ([a-z0-9-]+)").FindAllStringSubmatch(text, -1) {
-			if !known[m[1]] {
-				t.Errorf("%s names `make %s`, which isn't there", page, m[1])
-			}
+// Every command in the middle of the text is run by somebody, and every make target that
+// is only named is there.
+func TestEveryCommandInTheTextIsRun(t *testing.T) {
+	m := pages(t)
+	by := map[manual.Runner]int{}
+	for command, on := range m.Inline() {
+		who := m.Runner(command, targets(t), stages(t))
+		by[who]++
+		if who == manual.Nobody {
+			t.Errorf("%v: `%s`: nobody runs it", on, command)
+		}
+	}
+	for _, who := range []manual.Runner{manual.CI, manual.InBlock, manual.Long, manual.Cluster, manual.Up} {
+		if by[who] == 0 {
+			t.Errorf("no command is run by %q: %v", who, by)
 		}
 	}
 }
 
-// Commands that need an account: what can be known without one.
-func TestCommandsThatNeedAnAccountAreWellFormed(t *testing.T) {
-	known := targets(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // helm's first build
-	defer cancel()
-	h, err := helm.New(ctx, root, t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range slices.Concat(tested(t, "account"), tested(t, "machine")) {
-		if text := pages(t)[b.page]; b.test() == "account" && !strings.Contains(strings.ToLower(text), "needs an account") {
-			t.Errorf("%s doesn't say that its commands need an account", b.page)
-		}
-		for _, line := range b.lines {
-			words := strings.Fields(line)
-			switch words[0] {
-			case "make":
-				if !known[words[1]] {
-					t.Errorf("%s: %q: there is no such target", b.page, line)
-				}
-			case "helm":
-				checkHelm(t, h, b.page, words)
-			case "kubectl", "cp":
-				checkFiles(t, b.page, words)
-			default:
-				t.Errorf("%s: %q is no command that is known here", b.page, line)
-			}
-		}
-	}
-}
-
-// checkHelm renders what would be installed, with the same values.
-func checkHelm(t *testing.T, h *helm.Helm, page string, words []string) {
+// inline are the commands in the middle of the text that somebody runs.
+func inline(t *testing.T, who manual.Runner) []string {
 	t.Helper()
-	switch words[1] {
-	case "install", "upgrade":
-	case "rollback", "uninstall":
-		return
-	default:
-		t.Errorf("%s: helm %s is no command that is known here", page, words[1])
-		return
-	}
-	args := []string{"template"}
-	for _, w := range words[2:] {
-		switch w {
-		case "infra/chart":
-			w = filepath.Join(root, w)
-		case "--create-namespace":
-			continue
-		case "--reuse-values": // whatever they are: the first release's
-			args = append(args, "--set", "forwarder.enabled=false")
-			continue
-		}
-		args = append(args, w)
-	}
-	if _, err := h.Run(t.Context(), args...); err != nil {
-		t.Errorf("%s: %q: %v", page, strings.Join(words, " "), err)
-	}
+	m := pages(t)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(m.Inline())), func(c string) bool {
+		return m.Runner(c, targets(t), stages(t)) != who
+	})
 }
 
-// checkFiles looks whether files of ours that a command names are there.
-func checkFiles(t *testing.T, page string, words []string) {
+// objects are those of the documents that whoever reads them would apply.
+func objects(t *testing.T) []string {
 	t.Helper()
-	for _, w := range words {
-		if strings.HasPrefix(w, "infra/") || w == ".env.example" {
-			if _, err := os.Stat(filepath.Join(root, w)); err != nil {
-				t.Errorf("%s: %q: %v", page, strings.Join(words, " "), err)
-			}
+	var out []string
+	for _, b := range pages(t).Blocks() {
+		if strings.HasPrefix(b.Info, "yaml") && strings.Contains(b.Text, "kind:") && b.Page != manual.Chinese {
+			out = append(out, b.Text)
 		}
 	}
+	if len(out) == 0 {
+		t.Fatal("there are no objects in the documents")
+	}
+	return out
 }
 
-// Commands on a stack of their own are run as they stand; one that looks for what is not
-// there yet is asked again, as a reader would.
+// Commands on a stack of their own are run as they stand, and before it ends those that
+// speak of one that `make up` left running.
 func TestCommandsRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a stack")
 	}
-	for _, b := range tested(t, "stack") {
-		t.Run(b.page, func(t *testing.T) {
-			if _, err := os.Stat(filepath.Join(root, ".localdev.json")); err == nil {
-				t.Fatal("`make up` runs here already: `make down` first")
+	if *onKubelet {
+		t.Skip("only those on the real kubelet")
+	}
+	m := pages(t)
+	for _, b := range m.By("stack") {
+		lines := b.Lines()
+		last := len(lines) - 1
+		if lines[0] != "make up" || lines[last] != "make down" {
+			t.Fatalf("%s: %q begins with %q and ends with %q", b.Page, b.Heading, lines[0], lines[last])
+		}
+		s := begin(t)
+		for _, line := range lines[:last] {
+			s.run(line, "")
+		}
+		s.words["pod/default/name"] = "pod/default/" + s.output("kubectl get pods -o jsonpath='{.items[0].metadata.name}'")
+		for _, b := range m.By("up") {
+			for _, line := range b.Lines() {
+				s.run(line, "")
 			}
-			defer func() { // whatever happened: it ends what make up started, and nothing else
-				_, _ = run(context.WithoutCancel(t.Context()), "make down")
-			}()
-			for _, line := range b.lines {
-				if err := again(t.Context(), line); err != nil {
-					t.Fatalf("%s: %v", b.page, err)
-				}
-			}
-		})
+		}
+		for _, command := range inline(t, manual.Up) {
+			s.run(command, "")
+		}
+		for _, o := range objects(t) {
+			s.run("kubectl apply --dry-run=server -f -", o)
+		}
+		s.run(lines[last], "")
 	}
 }
 
-func again(ctx context.Context, line string) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute) // the first build
-	defer cancel()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		out, err := run(ctx, line)
-		if err == nil {
-			return nil
+// A cluster of the reader's own stands for itself.
+func TestCommandsOnAClusterOfYours(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a stack")
+	}
+	if *onKubelet {
+		t.Skip("only those on the real kubelet")
+	}
+	c, err := cluster.Start(t.Context(), cluster.Options{Root: root, StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
 		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Errorf("%q: %w\n%s", line, err, out)
+	})
+	commands := inline(t, manual.Cluster)
+	if len(commands) == 0 {
+		t.Fatal("no command is about a cluster of one's own")
+	}
+	s := begin(t)
+	s.words["path/to/kubeconfig"] = c.Kubeconfig
+	for _, command := range commands {
+		s.run(command, "")
+		s.run("make down", "")
+	}
+}
+
+func TestCommandsOnTheRealKubelet(t *testing.T) {
+	if !*onKubelet {
+		t.Skip("needs root and a container runtime: `make e2e-kubelet` runs it with -args -kubelet")
+	}
+	s := begin(t)
+	for _, b := range pages(t).By("kubelet") {
+		for _, line := range b.Lines() {
+			s.run(line, "")
+		}
+	}
+}
+
+// shell is a reader's, in the module's directory.
+type shell struct {
+	*testing.T
+	// words replace the documents' examples.
+	words map[string]string
+}
+
+// begin refuses to touch what somebody left running, and ends what is left running here.
+func begin(t *testing.T) *shell {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(root, ".localdev.json")); err == nil {
+		t.Fatal("`make up` runs here already: `make down` first")
+	}
+	s := &shell{t, map[string]string{}}
+	t.Cleanup(func() { // it ends what make up started, and nothing else
+		_, _ = s.try(context.WithoutCancel(t.Context()), "make down", "")
+	})
+	return s
+}
+
+// run runs a command; one that looks for what is not there yet is asked again, as a reader
+// would.
+func (s *shell) run(command, stdin string) string {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 15*time.Minute) // the first build
+	defer cancel()
+	began := time.Now()
+	for {
+		out, err := s.try(ctx, command, stdin)
+		if err == nil {
+			s.Logf("%s: %.1f s", command, time.Since(began).Seconds())
+			return out
+		}
+		if strings.HasPrefix(command, "make ") || time.Since(began) > time.Minute || ctx.Err() != nil {
+			s.Fatalf("%s: %v\n%s", command, err, out)
 		}
 		select {
 		case <-time.After(500 * time.Millisecond):
@@ -278,8 +248,22 @@ func again(ctx context.Context, line string) error {
 	}
 }
 
-func run(ctx context.Context, line string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line)
-	cmd.Dir = root
-	return cmd.CombinedOutput()
+func (s *shell) output(command string) string {
+	s.Helper()
+	return strings.TrimSpace(s.run(command, ""))
+}
+
+func (s *shell) try(ctx context.Context, command, stdin string) (string, error) {
+	for word, own := range s.words {
+		command = strings.ReplaceAll(command, word, own)
+	}
+	bin, err := filepath.Abs(filepath.Join(root, "bin"))
+	if err != nil {
+		return "", fmt.Errorf("finding bin: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
+	cmd.Dir, cmd.Stdin = root, strings.NewReader(stdin)
+	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH")) // its kubectl
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

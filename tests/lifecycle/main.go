@@ -2,7 +2,8 @@
 // else's controller, under load and with no more rights than are granted: installed from
 // the chart, a live Service taken over from NodePort mode, rolled, scaled, upgraded,
 // rolled back, given back, uninstalled; then the same from the plain manifests. It writes
-// a report and fails if a request was lost.
+// a report and fails if a request was lost. What is done is taken from docs/install.md and
+// docs/coexistence.md, command by command: these are proved with it.
 //
 //	go run ./tests/lifecycle -o out/lifecycle.json
 package main
@@ -24,6 +25,7 @@ import (
 
 	"github.com/clb-direct/clb-direct/localdev/helm"
 	"github.com/clb-direct/clb-direct/localdev/stack"
+	"github.com/clb-direct/clb-direct/shared/event"
 )
 
 // Report is lifecycle.json.
@@ -48,13 +50,17 @@ type life struct {
 	log    io.Writer
 	s      *stack.Stack
 	client kubernetes.Interface
-	helm   *helm.Helm
+	reader *reader
 	other  *tenant
 	load   *load
 	began  time.Time
 	report Report
 	// drain is the drain Service's address, from the first installation on.
 	drain string
+	// env is what the reader fills .env in with.
+	env map[string]string
+	// more are values that a newer release has.
+	more string
 }
 
 func main() {
@@ -64,7 +70,7 @@ func main() {
 	root := flag.String("root", ".", "directory of the module")
 	verbose := flag.Bool("v", false, "show what everything prints")
 	flag.Parse()
-	l := &life{root: *root, log: io.Discard, began: time.Now()}
+	l := &life{root: *root, log: io.Discard, began: time.Now(), env: map[string]string{}}
 	if *verbose {
 		l.log = os.Stderr
 	}
@@ -86,18 +92,25 @@ func (l *life) say(format string, args ...any) {
 func (l *life) live(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 25*time.Minute) // the first builds included
 	defer cancel()
-	home, err := os.MkdirTemp("", "clb-direct-helm-")
+	home, err := os.MkdirTemp("", "clb-direct-reader-")
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer os.RemoveAll(home)
+	if l.reader, err = newReader(l.root, home); err != nil {
+		return err
+	}
 	install := func(ctx context.Context, s *stack.Stack) error {
 		l.s = s
-		if l.helm, err = helm.New(ctx, l.root, home, s.Cluster.Kubeconfig); err != nil {
+		h, err := helm.New(ctx, l.root, home, s.Cluster.Kubeconfig)
+		if err != nil {
+			return err
+		}
+		if err := l.reader.equip(ctx, s, h.Program()); err != nil {
 			return err
 		}
 		l.say("the chart, without the forwarder: the functions need its ServiceAccount first")
-		return l.helmed(ctx, "install", "--create-namespace", "--set", "forwarder.enabled=false")
+		return l.access(ctx)
 	}
 	l.say("starting: a control plane, nodes, a CLB, SCF")
 	if l.s, err = stack.Start(ctx, stack.Options{
@@ -114,12 +127,20 @@ func (l *life) live(ctx context.Context) (err error) {
 	if err := l.precede(acting); err != nil {
 		return err
 	}
+	l.reader.words["cls-12345678"], l.reader.words["the-one-in-.env"], l.reader.words["lb-12345678"] = stack.ClusterID, l.s.EventSecret, l.other.lb
+	l.reader.words["qcs::cam::uin/100000000000:roleName/clb-direct-forwarder"] = stack.RoleARN()
+	for _, f := range event.Functions {
+		l.reader.words[fmt.Sprintf("functions.%s=%s", f, f)] = fmt.Sprintf("functions.%s=%s", f, l.s.SCF.Function(string(f)))
+	}
 	l.load = startLoad("http://"+l.vip()+"/", l.say)
 	defer l.load.stop()
 	for _, step := range l.steps() {
 		if err := l.take(ctx, step); err != nil {
 			return err
 		}
+	}
+	if err := l.reader.unread(); err != nil {
+		return err
 	}
 	l.say("%d requests, %d failed", l.report.Requests, l.report.Failed)
 	if l.report.Failed > 0 {

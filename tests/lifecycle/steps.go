@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,26 +18,67 @@ import (
 	"github.com/clb-direct/clb-direct/localdev/clb"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/shared/desired"
+	"github.com/clb-direct/clb-direct/shared/event"
 )
 
 //go:embed web.yaml
 var web string
 
-//go:embed direct.yaml
-var direct string
+const replicas = 4
 
+// Headings of the documents.
 const (
-	release  = "clb-direct"
-	replicas = 4
+	leaving    = "Upgrade, roll back, uninstall"
+	takingOver = "Take a live Service over, from NodePort or direct mode"
+	givingBack = "Give it back"
 )
+
+// follow runs commands of the n-th block below a heading, all of them unless some are
+// named, and does what becomes of them elsewhere.
+func (l *life) follow(ctx context.Context, page, heading string, n int, lines ...int) error {
+	b, err := l.reader.block(page, heading, n)
+	if err != nil {
+		return err
+	}
+	if len(lines) == 0 {
+		for i := range b.Lines() {
+			lines = append(lines, i)
+		}
+	}
+	for _, i := range lines {
+		line, err := l.reader.line(b, i)
+		if err != nil {
+			return err
+		}
+		env := []string{"HELM_REACH=" + l.reach() + l.more}
+		if l.s.SCF != nil {
+			env = append(env, "CHECKFLAGS=-scf-endpoint "+l.s.SCF.Endpoint()+" -scf-scheme HTTP -drain-address "+l.s.HookAddress())
+		}
+		if err := l.reader.run(ctx, line, env...); err != nil {
+			return err
+		}
+		if !l.reader.deployed() {
+			continue
+		}
+		if err := l.s.Deploy(ctx, l.reader.dir); err != nil {
+			return err
+		}
+		for _, f := range event.Functions {
+			l.reader.words["https://"+string(f)+".example"] = l.s.SCF.URL(string(f))
+		}
+	}
+	return nil
+}
 
 // steps are the life's, each under load.
 func (l *life) steps() []step {
 	return []step{
+		{"check what is there, and deploy the functions", l.deployFunctions},
 		{"upgrade: the forwarder runs, from the chart", l.runForwarder},
 		{"take a live Service over from NodePort mode", l.takeOver},
 		{"a rolling update, from pods that sleep before they end to such that are drained", l.firstRoll},
 		{"scale to 8 and back", l.scale},
+		{"from function URLs to calls by API, signed by the pods' identity", l.callByAPI},
 		{"upgrade during a rolling update", l.upgrade},
 		{"roll back", l.rollBack},
 		{"give the Service back", l.giveBack},
@@ -78,34 +120,75 @@ func (l *life) vip() string {
 	return lb.VIP.String()
 }
 
-// helmed runs helm with the values of this cluster.
-func (l *life) helmed(ctx context.Context, command string, args ...string) error {
-	values := []string{command, release, filepath.Join(l.root, "infra/chart"), "-n", stack.Namespace,
-		"--set", "clusterId=" + stack.ClusterID, "--set", "claim=class", "--set", "network=vpc-cni"}
-	_, err := l.helm.Run(ctx, slices.Concat(values, args)...)
-	return err
+// addresses lead to the forwarder, as here no Service's address leads anywhere, and from
+// there to the emulated APIs.
+func (l *life) addresses() map[string]string {
+	return map[string]string{"WEBHOOK_URL": "https://" + l.s.HookAddress() + "/mutate", "DRAIN_ADDRESS": l.s.HookAddress(), "SCF_SCHEME": "HTTP"}
 }
 
-// reach are values that lead from the forwarder to the functions, and to it: here no
-// Service's address leads anywhere.
-func (l *life) reach() []string {
-	args := []string{"--set", "secret.eventSecret=" + l.s.EventSecret}
-	for _, f := range []string{"frontend", "backends", "readiness"} {
-		args = append(args, "--set", "transport.urls."+f+"="+l.s.SCF.URL(f))
+// reach are the same, as helm takes them.
+func (l *life) reach() string {
+	var args []string
+	for i, name := range slices.Sorted(maps.Keys(l.addresses())) {
+		args = append(args, fmt.Sprintf("--set forwarder.extraEnv[%d].name=%s --set forwarder.extraEnv[%d].value=%s", i, name, i, l.addresses()[name]))
 	}
-	for i, v := range l.addresses() {
-		name, value, _ := strings.Cut(v, "=")
-		args = append(args, "--set", fmt.Sprintf("forwarder.extraEnv[%d].name=%s", i, name), "--set", fmt.Sprintf("forwarder.extraEnv[%d].value=%s", i, value))
+	return strings.Join(args, " ")
+}
+
+// access is step 2 of the document: the functions need a ServiceAccount before anything
+// else.
+func (l *life) access(ctx context.Context) error {
+	if err := l.follow(ctx, install, "2. Access in the cluster", 0, 0); err != nil {
+		return err
 	}
-	return args
+	return l.token(ctx)
 }
 
-func (l *life) addresses() []string {
-	return []string{"WEBHOOK_URL=https://" + l.s.HookAddress() + "/mutate", "DRAIN_ADDRESS=" + l.s.HookAddress()}
+// token asks for the functions' token until there is one: the cluster makes it.
+func (l *life) token(ctx context.Context) error {
+	return l.await(ctx, "the functions have a token", func(ctx context.Context) (bool, string) {
+		if err := l.follow(ctx, install, "2. Access in the cluster", 0, 1); err != nil {
+			return false, err.Error()
+		}
+		l.env["KUBE_TOKEN"] = l.reader.said
+		return strings.Count(l.reader.said, ".") == 2, l.reader.said
+	})
 }
 
+// Step 3 of the document: its commands are cp, deploy-check and deploy.
+const (
+	functions       = "3. The functions"
+	check, deploy   = 1, 2
+	installerKeyEnv = "key.env" // as the document calls it
+)
+
+// deployFunctions is step 3: .env is filled in, checked, and deployed with.
+func (l *life) deployFunctions(ctx context.Context) error { return l.fillIn(ctx, check, deploy) }
+
+// fillIn makes .env, and runs what comes after that in step 3.
+func (l *life) fillIn(ctx context.Context, then ...int) error {
+	key, err := l.s.Key("installer", "functions.json", "forwarder.json")
+	if err != nil {
+		return err
+	}
+	if err := l.reader.write(installerKeyEnv, map[string]string{"TENCENTCLOUD_SECRETID": key.SecretID, "TENCENTCLOUD_SECRETKEY": key.SecretKey}); err != nil {
+		return err
+	}
+	if err := l.follow(ctx, install, functions, 0, 0); err != nil {
+		return err
+	}
+	token := l.env["KUBE_TOKEN"]
+	l.env = maps.Clone(l.s.Env)
+	l.env["KUBE_TOKEN"] = token
+	if err := l.reader.write(".env", l.env); err != nil {
+		return err
+	}
+	return l.follow(ctx, install, functions, 0, then...)
+}
+
+// runForwarder is step 4.
 func (l *life) runForwarder(ctx context.Context) error {
-	if err := l.helmed(ctx, "upgrade", append(l.reach(), "--wait", "--timeout=2m")...); err != nil {
+	if err := l.follow(ctx, install, "4. The forwarder", 0); err != nil {
 		return err
 	}
 	ip, err := l.drainAddress(ctx)
@@ -116,13 +199,30 @@ func (l *life) runForwarder(ctx context.Context) error {
 	return l.forwarderReady(ctx, 2)
 }
 
+// callByAPI has the forwarder call the functions by InvokeFunction, without a Secret.
+func (l *life) callByAPI(ctx context.Context) error {
+	l.more = " --set transport.invoke.endpoint=" + l.s.SCF.Endpoint() + " --set transport.invoke.pod.stsEndpoint=" + l.s.STS.Endpoint()
+	if err := l.follow(ctx, install, "Calls by API", 0); err != nil {
+		return err
+	}
+	l.more = ""
+	if err := l.forwarderReady(ctx, 2); err != nil {
+		return err
+	}
+	return l.roll(ctx)
+}
+
 // takeOver has the other controller leave the Service alone, and one of ours take its CLB
 // and listener.
 func (l *life) takeOver(ctx context.Context) error {
-	if err := l.s.Kubectl(ctx, nil, "annotate", "service", "web", "--overwrite", modeKey+"="+modeSkip); err != nil {
+	if err := l.follow(ctx, coexistence, takingOver, 0); err != nil {
 		return err
 	}
-	if err := l.apply(ctx, strings.ReplaceAll(direct, "{{lb}}", l.other.lb)); err != nil {
+	direct, err := l.reader.block(coexistence, takingOver, 1)
+	if err != nil {
+		return err
+	}
+	if err := l.apply(ctx, l.reader.object(direct)); err != nil {
 		return err
 	}
 	return l.await(ctx, "the pods serve, and nobody else is bound", l.podsServe(replicas))
@@ -139,7 +239,7 @@ func (l *life) firstRoll(ctx context.Context) error {
 }
 
 func (l *life) roll(ctx context.Context) error {
-	if err := l.s.Kubectl(ctx, nil, "rollout", "restart", "deployment/web"); err != nil {
+	if err := l.follow(ctx, coexistence, takingOver, 2); err != nil {
 		return err
 	}
 	return l.rolled(ctx)
@@ -181,9 +281,11 @@ func (l *life) upgrade(ctx context.Context) error {
 	if err := l.s.Kubectl(ctx, nil, "rollout", "restart", "deployment/web"); err != nil {
 		return err
 	}
-	if err := l.helmed(ctx, "upgrade", append(l.reach(), "--set", "forwarder.replicas=3", "--set", "forwarder.image.tag=next", "--wait", "--timeout=3m")...); err != nil {
+	l.more = " --set forwarder.replicas=3 --set forwarder.image.tag=next" // what a newer release brings
+	if err := l.follow(ctx, install, leaving, 0, 0); err != nil {
 		return err
 	}
+	l.more = ""
 	if err := l.s.Kubectl(ctx, nil, "rollout", "status", "deployment/web", "--timeout=4m"); err != nil {
 		return err
 	}
@@ -197,7 +299,7 @@ func (l *life) rollBack(ctx context.Context) error {
 	if err := l.s.Kubectl(ctx, nil, "rollout", "restart", "deployment/web"); err != nil {
 		return err
 	}
-	if _, err := l.helm.Run(ctx, "rollback", release, "-n", stack.Namespace, "--wait", "--timeout=3m"); err != nil {
+	if err := l.follow(ctx, install, leaving, 0, 1); err != nil {
 		return err
 	}
 	if err := l.s.Kubectl(ctx, nil, "rollout", "status", "deployment/web", "--timeout=4m"); err != nil {
@@ -211,7 +313,7 @@ func (l *life) rollBack(ctx context.Context) error {
 
 // giveBack has us let go, and the other controller go on with the listener as it was.
 func (l *life) giveBack(ctx context.Context) error {
-	if err := l.s.Kubectl(ctx, nil, "annotate", "service", "web-direct", "--overwrite", desired.DirectAccess+"=false"); err != nil {
+	if err := l.follow(ctx, coexistence, givingBack, 0); err != nil {
 		return err
 	}
 	err := l.await(ctx, "the listener is the other's again", func(ctx context.Context) (bool, string) {
@@ -225,18 +327,18 @@ func (l *life) giveBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.s.Kubectl(ctx, nil, "annotate", "service", "web", modeKey+"-"); err != nil {
+	if err := l.follow(ctx, coexistence, givingBack, 1); err != nil {
 		return err
 	}
 	if err := l.await(ctx, "the nodes serve, and nobody else is bound", l.nodesServe); err != nil {
 		return err
 	}
-	return l.s.Kubectl(ctx, nil, "delete", "service", "web-direct")
+	return l.follow(ctx, coexistence, givingBack, 2)
 }
 
 // uninstall leaves the drain Service, and nothing that would speak of new pods.
 func (l *life) uninstall(ctx context.Context) error {
-	if _, err := l.helm.Run(ctx, "uninstall", release, "-n", stack.Namespace, "--wait", "--timeout=4m"); err != nil {
+	if err := l.follow(ctx, install, leaving, 0, 2); err != nil {
 		return err
 	}
 	return l.gone(ctx)
@@ -257,47 +359,37 @@ func (l *life) gone(ctx context.Context) error {
 	return l.sameDrainAddress(ctx)
 }
 
-// manifests are the plain ones but namespace and drain Service, which stay.
-func (l *life) manifests() []string {
-	var args []string
-	for _, f := range []string{"crd", "manifests/10-functions-rbac.yaml", "manifests/20-forwarder-rbac.yaml", "manifests/30-ingressclass.yaml", "manifests/50-forwarder.yaml", "manifests/55-networkpolicy.yaml", "policy"} {
-		args = append(args, "-f", filepath.Join(l.root, "infra", f))
-	}
-	return args
-}
-
 // installManifests installs what the chart did. The functions' ServiceAccount is another
 // one, so they are deployed anew with its token.
 func (l *life) installManifests(ctx context.Context) error {
-	if err := l.s.Kubectl(ctx, nil, "apply", "-f", filepath.Join(l.root, "infra/manifests/10-functions-rbac.yaml")); err != nil {
+	const heading = "Without helm"
+	if err := l.follow(ctx, install, heading, 0); err != nil {
 		return err
 	}
-	if err := l.s.Redeploy(ctx); err != nil {
+	if err := l.token(ctx); err != nil {
 		return err
 	}
-	config := []string{"create", "configmap", "forwarder", "-n", stack.Namespace}
-	settings := append(l.addresses(), "CLUSTER_ID="+stack.ClusterID, "CLAIM=class", "NETWORK=vpc-cni")
-	for _, f := range []string{"frontend", "backends", "readiness"} {
-		settings = append(settings, "URL_"+strings.ToUpper(f)+"="+l.s.SCF.URL(f))
+	// Until they are deployed the functions have the token of before.
+	if err := l.fillIn(ctx, deploy, check); err != nil {
+		return err
 	}
-	for _, v := range settings {
-		config = append(config, "--from-literal="+v)
+	settings := l.addresses()
+	settings["CLUSTER_ID"], settings["CLAIM"], settings["NETWORK"] = stack.ClusterID, "class", "vpc-cni"
+	for _, f := range event.Functions {
+		settings["URL_"+strings.ToUpper(string(f))] = l.s.SCF.URL(string(f))
 	}
-	for _, args := range [][]string{
-		config,
-		{"create", "secret", "generic", "forwarder", "-n", stack.Namespace, "--from-literal=EVENT_SECRET=" + l.s.EventSecret},
-		{"apply", "-f", filepath.Join(l.root, "infra/crd"), "-f", filepath.Join(l.root, "infra/manifests"), "-f", filepath.Join(l.root, "infra/policy")},
-		{"rollout", "status", "-n", stack.Namespace, "deployment/clb-direct-forwarder", "--timeout=3m"},
-	} {
-		if err := l.s.Kubectl(ctx, nil, args...); err != nil {
-			return err
-		}
+	err := errors.Join(l.reader.write("forwarder.env", settings), l.reader.write("forwarder-secret.env", map[string]string{"EVENT_SECRET": l.s.EventSecret}))
+	if err != nil {
+		return err
+	}
+	if err := l.follow(ctx, install, heading, 1); err != nil {
+		return err
 	}
 	return l.forwarderReady(ctx, 2)
 }
 
 func (l *life) deleteManifests(ctx context.Context) error {
-	if err := l.s.Kubectl(ctx, nil, append([]string{"delete", "--wait=false", "--ignore-not-found"}, l.manifests()...)...); err != nil {
+	if err := l.follow(ctx, install, leaving, 1); err != nil {
 		return err
 	}
 	return l.gone(ctx)
