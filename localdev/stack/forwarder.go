@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/inetaf/tcpproxy"
@@ -23,6 +26,23 @@ type Replica struct {
 	URL string
 	// hook is where it serves webhook and drain hooks.
 	hook string
+	// leaving is set once it was asked to end: its Service then leads to others, as a pod
+	// that is deleted is no endpoint any more.
+	leaving atomic.Bool
+}
+
+// Signal sends it a signal.
+func (r *Replica) Signal(sig os.Signal) error {
+	if sig == syscall.SIGTERM {
+		r.leaving.Store(true)
+	}
+	return r.Process.Signal(sig)
+}
+
+// Stop asks it to end and makes it end after grace.
+func (r *Replica) Stop(grace time.Duration) error {
+	r.leaving.Store(true)
+	return r.Process.Stop(grace)
 }
 
 // service is what the forwarder's Service is in a cluster: one address for as long as
@@ -66,6 +86,9 @@ func (s *service) dial(ctx context.Context, network, _ string) (net.Conn, error)
 	s.replicas = slices.DeleteFunc(s.replicas, (*Replica).ended)
 	s.next++
 	all := slices.Clone(s.replicas)
+	if ready := slices.DeleteFunc(slices.Clone(all), func(r *Replica) bool { return r.leaving.Load() }); len(ready) > 0 {
+		all = ready // else those that are leaving still serve, as by kube-proxy
+	}
 	first := s.next
 	s.mu.Unlock()
 	err := errors.New("no forwarder runs")
@@ -136,7 +159,7 @@ func (s *Stack) runForwarder(l node.Launch) (node.Process, error) {
 			}
 		}
 	}()
-	return p, nil
+	return r, nil
 }
 
 // StartForwarder starts the forwarder with a transport, url, invoke or ByIdentity, where none

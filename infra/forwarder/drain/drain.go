@@ -59,6 +59,8 @@ type Options struct {
 type Gate struct {
 	o    Options
 	held atomic.Int64
+	// asked is when somebody asked last, in nanoseconds since 1970.
+	asked atomic.Int64
 }
 
 // New makes a gate.
@@ -78,10 +80,19 @@ func New(o Options) *Gate {
 // Held is how many are held now.
 func (g *Gate) Held() int64 { return g.held.Load() }
 
+// Quiet is for how long nobody has asked and nobody is held.
+func (g *Gate) Quiet() time.Duration {
+	if g.Held() > 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, g.asked.Load()))
+}
+
 // ServeHTTP holds one hook. The kubelet takes any answer for a success, so the status is
 // for people: 404 for what isn't known, 503 for what can't be held, 504 for what was
 // held in vain.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() { g.asked.Store(time.Now().UnixNano()) }()
 	if again(w, r) {
 		return
 	}

@@ -107,6 +107,32 @@ func TestHeldUntilDrained(t *testing.T) {
 	})
 }
 
+// TestQuiet: a replica that stops may go when nobody has asked for long, held or not.
+func TestQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		if r.Quiet() < time.Hour {
+			t.Errorf("nobody has ever asked, and it was quiet for %s only", r.Quiet())
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.ask(t.Context(), hook)
+		}()
+		time.Sleep(time.Second)
+		if got := r.Quiet(); got != 0 {
+			t.Errorf("somebody is held, and it was quiet for %s", got)
+		}
+		r.say(true, true)
+		<-done
+		r.ask(t.Context(), "/drain/shop/nobody/app")
+		time.Sleep(3 * time.Second)
+		if got := r.Quiet(); got != 3*time.Second {
+			t.Errorf("somebody asked in vain three seconds ago, and it was quiet for %s", got)
+		}
+	})
+}
+
 func TestOutcomes(t *testing.T) {
 	cases := map[string]struct {
 		reason, path string

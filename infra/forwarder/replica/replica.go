@@ -284,9 +284,14 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// letGo waits until nothing is held any more: what asks now is answered elsewhere.
+// quiet is how long nobody may have asked for a drain before the address goes: a node that
+// still sends hooks here would have a connection closed on it that nobody had taken, and
+// its container ended without a drain.
+const quiet = time.Second
+
+// letGo waits until nothing is held any more and what asks is answered elsewhere.
 func (r *Replica) letGo(ctx context.Context) {
-	for began := time.Now(); r.gate != nil && r.gate.Held() > 0 && time.Since(began) < (admission.MaxHold+1)*time.Second; {
+	for began := time.Now(); r.gate != nil && r.gate.Quiet() < quiet && time.Since(began) < (admission.MaxHold+1)*time.Second; {
 		linger(ctx, 50*time.Millisecond)
 	}
 }
