@@ -132,56 +132,80 @@ func lacks(path string, want, got any) error {
 // maxKept is the most that is kept of a report, in bytes.
 const maxKept = 200 << 10
 
-// collect copies what is needed of the reports in one folder to another, and tells which.
-// What isn't there, or can't be used, leaves what is kept as it is. The commit is that of
-// reports which don't say theirs; "" if it isn't known.
-func collect(from, to, commit string) (taken []string, err error) {
-	var errs []error
-	for _, name := range names() {
-		ok, err := collectOne(filepath.Join(from, name+".json"), filepath.Join(to, name+".json"), name, commit)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if ok {
-			taken = append(taken, name)
-		}
-	}
-	return taken, errors.Join(errs...)
+// source is where reports come from.
+type source struct {
+	dir string
+	// commit is that of reports which don't say theirs; "" if it isn't known.
+	commit string
 }
 
-func collectOne(from, to, name, commit string) (bool, error) {
+// collect copies what is needed of reports to a folder, and tells which were. What isn't
+// there, is older than what is kept, or can't be used, leaves what is kept as it is.
+func (s source) collect(to string) (taken, older []string, err error) {
+	var errs []error
+	for _, name := range names() {
+		what, err := s.one(name, to)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case what == fresh:
+			taken = append(taken, name)
+		case what == stale:
+			older = append(older, name)
+		}
+	}
+	return taken, older, errors.Join(errs...)
+}
+
+// found is what there is of a report.
+type found int
+
+const (
+	nothing found = iota
+	stale
+	fresh
+)
+
+func (s source) one(name, to string) (found, error) {
+	from := filepath.Join(s.dir, name+".json")
+	to = filepath.Join(to, name+".json")
 	raw, err := os.ReadFile(from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nothing, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading what was measured: %w", err)
+		return nothing, fmt.Errorf("reading what was measured: %w", err)
 	}
 	b := &book{Measured: map[string]record.Measured{}}
 	kept, err := b.take(name, raw)
 	if err != nil {
-		return false, err
+		return nothing, err
 	}
 	at := b.Measured[name]
 	if at.At.IsZero() {
 		info, err := os.Stat(from)
 		if err != nil {
-			return false, fmt.Errorf("reading what was measured: %w", err)
+			return nothing, fmt.Errorf("reading what was measured: %w", err)
 		}
-		at = record.Measured{At: info.ModTime().UTC().Truncate(time.Second), Commit: commit}
+		at = record.Measured{At: info.ModTime().UTC().Truncate(time.Second), Commit: s.commit}
+	}
+	if before, err := os.ReadFile(to); err == nil {
+		if _, err := b.take(name, before); err == nil && at.At.Before(b.Measured[name].At) {
+			return stale, nil
+		}
 	}
 	short, err := record.Encode(kept, at)
 	if err != nil {
-		return false, fmt.Errorf("keeping %s.json: %w", name, err)
+		return nothing, fmt.Errorf("keeping %s.json: %w", name, err)
 	}
 	if len(short) > maxKept {
-		return false, fmt.Errorf("keeping %s.json: what is needed of it has %d bytes, at most %d are kept", name, len(short), maxKept)
+		return nothing, fmt.Errorf("keeping %s.json: what is needed of it has %d bytes, at most %d are kept", name, len(short), maxKept)
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return false, fmt.Errorf("keeping %s.json: %w", name, err)
+		return nothing, fmt.Errorf("keeping %s.json: %w", name, err)
 	}
 	if err := os.WriteFile(to, short, 0o644); err != nil {
-		return false, fmt.Errorf("keeping %s.json: %w", name, err)
+		return nothing, fmt.Errorf("keeping %s.json: %w", name, err)
 	}
-	return true, nil
+	return fresh, nil
 }

@@ -40,7 +40,7 @@ func TestCollect(t *testing.T) {
 			if err := os.Chtimes(path, day, day); err != nil {
 				t.Fatal(err)
 			}
-			taken, err := collect(from, to, "given")
+			taken, _, err := source{from, "given"}.collect(to)
 			if tc.wrong != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.wrong) {
 					t.Errorf("%s: want an error about %s, got %v", tc.reason, tc.wrong, err)
@@ -62,7 +62,7 @@ func TestCollect(t *testing.T) {
 			}
 			// What is kept can be kept again.
 			again := t.TempDir()
-			if _, err := collect(to, again, ""); err != nil {
+			if _, _, err := (source{to, ""}).collect(again); err != nil {
 				t.Fatal(err)
 			}
 			second, err := os.ReadFile(filepath.Join(again, tc.name+".json"))
@@ -73,6 +73,33 @@ func TestCollect(t *testing.T) {
 				t.Errorf("the second time it is\n%s", second)
 			}
 		})
+	}
+}
+
+// A report left over from long ago doesn't take the place of a newer one.
+func TestCollectNothingOlder(t *testing.T) {
+	to := t.TempDir()
+	for i, step := range []struct {
+		reason, day  string
+		taken, older []string
+	}{
+		{"the first is kept", "2026-02-02", []string{"bench-emulator"}, nil},
+		{"one from before isn't", "2026-01-01", nil, []string{"bench-emulator"}},
+		{"nor does it matter the second time", "2026-01-01", nil, []string{"bench-emulator"}},
+		{"a newer one is", "2026-03-03", []string{"bench-emulator"}, nil},
+		{"and once more", "2026-03-03", []string{"bench-emulator"}, nil},
+	} {
+		from := t.TempDir()
+		if err := os.WriteFile(filepath.Join(from, "bench-emulator.json"), []byte(emulator+`,"measured":{"at":"`+step.day+`T00:00:00Z"}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		taken, older, err := source{from, ""}.collect(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(step.taken, taken) + cmp.Diff(step.older, older); diff != "" {
+			t.Errorf("%d: %s\n%s", i, step.reason, diff)
+		}
 	}
 }
 

@@ -32,9 +32,12 @@ type options struct{ reports, docs, commit string }
 // run renders the page even where a report can't be used, and then says so.
 func run(o options, w io.Writer) error {
 	data := filepath.Join(o.docs, "results")
-	taken, unused := collect(o.reports, data, o.commit)
+	taken, older, unused := source{o.reports, o.commit}.collect(data)
 	for _, name := range taken {
 		fmt.Fprintf(w, "%s.json is kept\n", name)
+	}
+	for _, name := range older {
+		fmt.Fprintf(w, "%s.json is older than what is kept\n", name)
 	}
 	b, err := read(data)
 	if err != nil {
