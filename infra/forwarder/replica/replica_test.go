@@ -55,6 +55,7 @@ func TestForwarder(t *testing.T) {
 		t.Errorf("the manifests' rights don't suffice:\n%s", lines(log, "forbidden"))
 	}
 	t.Run("SurvivesAKilledAPIServer", func(t *testing.T) { testKilledAPIServer(t, w) })
+	t.Run("HooksAreAnsweredUntilNobodyAsks", func(t *testing.T) { testStopping(t, w) })
 	t.Run("AnotherReplicaTakesOver", func(t *testing.T) {
 		w.functions.answers(nil)
 		second, _ := w.start(t, "replica-2")
