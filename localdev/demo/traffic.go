@@ -90,15 +90,10 @@ func (d *ingressShow) redirects(ctx context.Context) error {
 		want := at.url + "?n=1"
 		plain := "http" + strings.TrimPrefix(want, "https")
 		d.result.Redirects.Sent++
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, plain, nil)
+		res, err := d.moved(ctx, client, plain)
 		if err != nil {
 			return fmt.Errorf("asking %s: %w", plain, err)
 		}
-		res, err := client.Do(req)
-		if err != nil {
-			return fmt.Errorf("asking %s: %w", plain, err)
-		}
-		_ = res.Body.Close()
 		to := res.Header.Get("Location")
 		d.say("  %s: %s, %s", plain, res.Status, to)
 		if res.StatusCode != http.StatusMovedPermanently || to != want {
@@ -111,6 +106,30 @@ func (d *ingressShow) redirects(ctx context.Context) error {
 		d.result.Redirects.Followed++
 	}
 	return nil
+}
+
+// moved asks until it is redirected, or for ten seconds: no pod's gate speaks of redirects,
+// and that the API has one doesn't say that the CLB follows it yet.
+func (d *ingressShow) moved(ctx context.Context, client *http.Client, url string) (*http.Response, error) {
+	for end := time.Now().Add(10 * time.Second); ; {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return nil, err
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusMovedPermanently || time.Now().After(end) {
+			return res, nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // load sends requests to all sites until stop is called, from visitors that keep
