@@ -10,20 +10,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/clb-direct/clb-direct/localdev/helm"
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/localdev/stack"
 	"github.com/clb-direct/clb-direct/shared/event"
 )
@@ -180,15 +179,8 @@ func (l *life) take(ctx context.Context, s step) error {
 
 func (l *life) write(path string) error {
 	l.report.Seconds = time.Since(l.began).Round(time.Millisecond).Seconds()
-	raw, err := json.MarshalIndent(l.report, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+	if err := record.Save(path, l.report); err != nil {
+		return err
 	}
 	l.say("the report is %s", path)
 	return nil

@@ -7,19 +7,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"syscall"
 	"time"
 
+	"github.com/clb-direct/clb-direct/localdev/record"
 	"github.com/clb-direct/clb-direct/tests/manual"
 )
 
@@ -45,7 +44,7 @@ func main() {
 	only := flag.String("only", "", "regular expression: run only commands that it matches")
 	flag.Parse()
 	r, err := run(ctx, *root, *only)
-	if werr := write(*out, r); err == nil {
+	if werr := record.Save(*out, r); err == nil {
 		err = werr
 	}
 	if err == nil && r.Failed > 0 {
@@ -99,18 +98,4 @@ func run(ctx context.Context, root, only string) (Report, error) {
 		}
 	}
 	return r, nil
-}
-
-func write(path string, r Report) error {
-	raw, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
 }
