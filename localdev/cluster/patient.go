@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -15,9 +16,13 @@ const (
 	pause    = 100 * time.Millisecond
 )
 
+// harmless are methods of requests that may have been carried out and are sent again all
+// the same.
+var harmless = []string{http.MethodGet, http.MethodPatch, http.MethodDelete}
+
 // Patient gives a copy of a configuration whose requests are sent again while nobody
-// listens at the API server's address: for what has to be done although it is being
-// restarted. A request that may have been carried out is never sent twice.
+// listens at the API server's address, and reads, patches and deletions also when a
+// connection breaks: for what has to be done although the server is being restarted.
 func Patient(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return again{next} })
@@ -30,7 +35,7 @@ type again struct{ next http.RoundTripper }
 func (a again) RoundTrip(req *http.Request) (*http.Response, error) {
 	for end := time.Now().Add(patience); ; {
 		res, err := a.next.RoundTrip(req)
-		if !errors.Is(err, syscall.ECONNREFUSED) || time.Now().After(end) {
+		if err == nil || req.Context().Err() != nil || time.Now().After(end) || !errors.Is(err, syscall.ECONNREFUSED) && !slices.Contains(harmless, req.Method) {
 			return res, err
 		}
 		select {

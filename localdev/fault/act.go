@@ -151,7 +151,7 @@ func (f *Faults) pod(ctx context.Context, name string) (uid types.UID, container
 	if !ok {
 		return "", "", errors.New("pod: want namespace/name")
 	}
-	client, err := kubernetes.NewForConfig(f.parts.Cluster.RESTConfig())
+	client, err := kubernetes.NewForConfig(cluster.Patient(f.parts.Cluster.RESTConfig()))
 	if err != nil {
 		return "", "", err
 	}
