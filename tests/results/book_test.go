@@ -90,7 +90,8 @@ func TestCollectNothingOlder(t *testing.T) {
 		{"and once more", "2026-03-03", []string{"bench-emulator"}, nil},
 	} {
 		from := t.TempDir()
-		if err := os.WriteFile(filepath.Join(from, "bench-emulator.json"), []byte(emulator+`,"measured":{"at":"`+step.day+`T00:00:00Z"}}`), 0o600); err != nil {
+		figures := strings.Replace(emulator, `"rate":400`, `"rate":`+strings.ReplaceAll(step.day, "-", ""), 1)
+		if err := os.WriteFile(filepath.Join(from, "bench-emulator.json"), []byte(figures+`,"measured":{"at":"`+step.day+`T00:00:00Z"}}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		taken, older, err := source{from, ""}.collect(to)
@@ -99,6 +100,18 @@ func TestCollectNothingOlder(t *testing.T) {
 		}
 		if diff := cmp.Diff(step.taken, taken) + cmp.Diff(step.older, older); diff != "" {
 			t.Errorf("%d: %s\n%s", i, step.reason, diff)
+		}
+		kept, err := os.ReadFile(filepath.Join(to, "bench-emulator.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The figures are those of the day that they are said to be of.
+		day := "20260202"
+		if i > 2 {
+			day = "20260303"
+		}
+		if !strings.Contains(string(kept), `"rate": `+day) {
+			t.Errorf("%d: %s: want the figures of %s, kept is\n%s", i, step.reason, day, kept)
 		}
 	}
 }
