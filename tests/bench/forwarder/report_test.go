@@ -21,6 +21,7 @@ func TestSpreadIsTheMedianAndTheWorstLoss(t *testing.T) {
 func TestConcludeSaysWhatIsNotMet(t *testing.T) {
 	good := func() *report {
 		r := newReport()
+		r.Rounds = judged
 		r.Ours["drain"], r.Baseline["drain"] = figures{"lost": 0, "keys_per_second": 4500.0}, figures{"lost": 0, "keys_per_second": 1500.0, "cpu_ms_per_event": 0.9}
 		r.Ours["idle"], r.Baseline["idle"] = figures{"lost": 0, "added_p50_ms": 1.0}, figures{"lost": 0, "added_p50_ms": 1.0}
 		r.Ours["slow_sink"], r.Baseline["slow_sink"] = figures{"lost": 0, "added_p99_ms": 50.0}, figures{"lost": 0, "added_p99_ms": 9000.0}
@@ -37,6 +38,7 @@ func TestConcludeSaysWhatIsNotMet(t *testing.T) {
 		"Met":       {"all just so", func(*report) {}, 0, 0},
 		"Lost":      {"one change is one too many", func(r *report) { r.Ours["crash"]["lost"] = 1 }, 1, 0},
 		"Slow":      {"less than three times the baseline", func(r *report) { r.Ours["drain"]["keys_per_second"] = 4400.0 }, 1, 0},
+		"OneRound":  {"a single round is told, and not held to a bar", func(r *report) { r.Rounds, r.Ours["drain"]["keys_per_second"] = 1, 4400.0 }, 0, 1},
 		"Late":      {"more than a tenth above the baseline", func(r *report) { r.Ours["idle"]["added_p50_ms"] = 1.2 }, 1, 0},
 		"SlowSink":  {"more than a tenth of the baseline", func(r *report) { r.Ours["slow_sink"]["added_p99_ms"] = 1000.0 }, 1, 0},
 		"Big":       {"more memory than is allowed", func(r *report) { r.RSS["10000"], r.RSS["50000"] = 81, 251 }, 2, 0},
