@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -261,8 +260,8 @@ func (s *shell) try(ctx context.Context, command, stdin string) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("finding bin: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
-	cmd.Dir, cmd.Stdin = root, strings.NewReader(stdin)
+	cmd := manual.Shell(ctx, root, command)
+	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH")) // its kubectl
 	out, err := cmd.CombinedOutput()
 	return string(out), err

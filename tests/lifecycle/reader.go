@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,8 +149,7 @@ func (r *reader) own(text string) string {
 
 // run runs a command as the reader's shell does.
 func (r *reader) run(ctx context.Context, command string, env ...string) error {
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
-	cmd.Dir = r.dir
+	cmd := manual.Shell(ctx, r.dir, command)
 	cmd.Env = slices.Concat(os.Environ(), r.env, env)
 	out, err := cmd.CombinedOutput()
 	r.said = string(out)

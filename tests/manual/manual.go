@@ -15,8 +15,10 @@
 package manual
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -178,4 +180,12 @@ func (m Manual) Inline() map[string][]string {
 		}
 	}
 	return out
+}
+
+// Shell is a command line as a reader's shell runs it, where one part that fails has it
+// fail as a whole. Environment and streams are the caller's to set.
+func Shell(ctx context.Context, dir, line string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line)
+	cmd.Dir = dir
+	return cmd
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"os/signal"
 	"regexp"
 	"slices"
@@ -81,8 +80,8 @@ func run(ctx context.Context, root, only string) (Report, error) {
 	for i, c := range long {
 		fmt.Printf("── %d of %d: %s (%v)\n", i+1, len(long), c, inline[c])
 		began := time.Now()
-		cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", c)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = root, os.Stdout, os.Stderr
+		cmd := manual.Shell(ctx, root, c)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends what it started
 		cmd.WaitDelay = time.Minute
 		err := cmd.Run()
